@@ -1,0 +1,177 @@
+"""Where the store is and how it is opened: flags, storage.conf, environment, defaults.
+
+Source: contract/cli.md §2, "Where defaults come from". The two doors differ in two things only. ``compat`` reads
+the files of the original and falls back on its roots. ``layerlog`` reads its own files (the same format) and
+falls back on roots of its own: on a machine with Podman, storage.conf and the default root describe *Podman's*
+store, which layerlog refuses to touch; a first ``layerlog load`` must not end in that refusal.
+"""
+
+from __future__ import annotations
+
+import os
+
+from layerlog.eventstore.errors import IncompleteOptions, InvalidRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SYSTEM_FILES = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
+OWN_SYSTEM_FILE = "/etc/layerlog/storage.conf"
+
+
+class Settings:
+    """What a Store is opened with. ``file`` is the configuration file that was read; ``table`` its contents."""
+
+    __slots__ = ("driver", "file", "image_store", "options", "priority", "root", "run_root", "table", "transient")
+
+    def __init__(self) -> None:
+        self.root = self.run_root = self.driver = self.image_store = self.file = ""
+        self.options: list[str] = []
+        self.priority: list[str] = []
+        self.transient = False
+        self.table: dict[str, Any] = {}
+
+
+def settle(values: dict[str, Any], compat: bool) -> Settings:
+    """Flags over file and environment over defaults. Raises IncompleteOptions, InvalidRequest."""
+    found = defaults(compat)
+    given = bool(values.get("graph") or values.get("run") or values.get("storage_driver") or values.get("storage_opt"))
+    if given:
+        if compat and not (values.get("graph") or values.get("run")):
+            raise IncompleteOptions
+        found.driver, found.options, found.priority = values.get("storage_driver") or "", list(values.get("storage_opt") or ()), []
+        if values.get("graph"):
+            found.root = os.path.abspath(values["graph"])
+        if values.get("run"):
+            found.run_root = os.path.abspath(values["run"])
+        elif values.get("graph") and not compat:
+            found.run_root = ""
+    found.image_store = os.path.abspath(values["image_store"]) if values.get("image_store") else ("" if given else found.image_store)
+    found.transient = bool(values.get("transient_store")) or (found.transient and not given)
+    return found
+
+
+def defaults(compat: bool, path: str | None = None) -> Settings:
+    """Settings without any flag. Reads at most one configuration file: *path*, or the first that exists."""
+    found = Settings()
+    if compat:
+        found.root, found.run_root = _original_roots()
+    else:
+        found.root, found.run_root = _own_roots()
+    found.file = path or config_file(compat)
+    if found.file:
+        _read(found, found.file)
+    if driver := os.environ.get("STORAGE_DRIVER"):
+        found.driver = driver
+    if options := os.environ.get("STORAGE_OPTS"):
+        found.options = options.split(",")
+    if not compat:
+        found.root = os.environ.get("LAYERLOG_ROOT") or found.root
+        found.run_root = os.environ.get("LAYERLOG_RUN_ROOT") or found.run_root
+    return found
+
+
+def config_file(compat: bool) -> str:
+    """The configuration file that counts; empty when there is none. ``$CONTAINERS_STORAGE_CONF`` must exist."""
+    if path := os.environ.get("CONTAINERS_STORAGE_CONF"):
+        return path
+    own = os.environ.get("XDG_CONFIG_HOME") or (os.path.join(home(), ".config") if os.geteuid() else "")
+    folder = "containers" if compat else "layerlog"
+    places = [os.path.join(own, folder, "storage.conf")] if own else []
+    places += SYSTEM_FILES if compat else (OWN_SYSTEM_FILE,)
+    return next((place for place in places if os.path.exists(place)), "")
+
+
+def home() -> str:
+    """The user's home, from the environment or the user database."""
+    return os.environ.get("HOME") or os.path.expanduser("~")
+
+
+def _original_roots() -> tuple[str, str]:
+    if os.geteuid() == 0:
+        return "/var/lib/containers/storage", "/run/containers/storage"
+    data = os.environ.get("XDG_DATA_HOME") or os.path.join(home(), ".local/share")
+    return os.path.join(data, "containers/storage"), os.path.join(_run_folder(), "containers")
+
+
+def _own_roots() -> tuple[str, str]:
+    if os.geteuid() == 0:
+        return "/var/lib/layerlog", "/run/layerlog"
+    data = os.environ.get("XDG_DATA_HOME") or os.path.join(home(), ".local/share")
+    return os.path.join(data, "layerlog"), os.path.join(_run_folder(), "layerlog")
+
+
+def _run_folder() -> str:
+    """The user's own run-time folder; in /tmp where the system gives none."""
+    uid = os.geteuid()
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and os.path.isdir(given):
+        return given
+    usual = f"/run/user/{uid}"
+    return usual if os.path.isdir(usual) and os.access(usual, os.W_OK) else f"/tmp/storage-run-{uid}"
+
+
+def _read(found: Settings, path: str) -> None:
+    """Put what the file says into *found*."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            found.table = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise InvalidRequest(f"{path}: {broken}") from broken
+    except OSError as missing:
+        raise InvalidRequest(f"{path}: {(missing.strerror or str(missing)).lower()}") from missing
+    storage = _section(found.table, "storage", path)
+    found.driver = _word(storage, "driver") or found.driver
+    found.root = _path(_word(storage, "graphroot")) or found.root
+    found.run_root = _path(_word(storage, "runroot")) or found.run_root
+    if os.geteuid() and (rootless := _word(storage, "rootless_storage_path")):
+        found.root = _path(rootless)
+    found.image_store = _word(storage, "imagestore")
+    found.priority = [str(name) for name in storage.get("driver_priority", ())]
+    found.transient = truth(storage.get("transient_store", False))
+    found.options = driver_options(_section(storage, "options", path), found.driver)
+
+
+def driver_options(options: dict[str, Any], driver: str) -> list[str]:
+    """``[storage.options]`` as ``driver.key=value`` words, in the original's order."""
+    prefix = driver or "overlay"
+    section = options.get(prefix)
+    own = {**options, **(section if isinstance(section, dict) else {})}
+    found = [f"{prefix}.imagestore={place}" for place in options.get("additionalimagestores", ())]
+    found += [f"{prefix}.additionallayerstore={place}" for place in options.get("additionallayerstores", ())]
+    keys = {
+        "overlay": ("ignore_chown_errors", "mountopt", "mount_program", "size", "inodes", "skip_mount_home", "force_mask", "use_composefs"),
+        "vfs": ("ignore_chown_errors",),
+        "btrfs": ("min_space", "size"),
+        "zfs": ("fsname", "mountopt", "size"),
+    }.get(prefix, ())
+    name = {"zfs": "zfs", "btrfs": "btrfs"}.get(prefix, prefix)
+    for key in keys:
+        value = own.get(key)
+        if value not in (None, "", False):
+            found.append(f"{name}.{key}={str(value).lower() if isinstance(value, bool) else value}")
+    return found
+
+
+def _section(table: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+    found = table.get(name, {})
+    if not isinstance(found, dict):
+        raise InvalidRequest(f"{path}: [{name}] is not a table")
+    return found
+
+
+def _word(table: dict[str, Any], key: str) -> str:
+    return str(table.get(key, "") or "")
+
+
+def _path(text: str) -> str:
+    """*text* with environment variables and the user's ID and home filled in."""
+    return os.path.expandvars(text.replace("$UID", str(os.geteuid()))) if text else ""
+
+
+def truth(value: object) -> bool:
+    """A boolean that may be written as a string."""
+    return value is True or (isinstance(value, str) and value.lower() in ("1", "t", "true", "yes"))

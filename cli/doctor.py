@@ -1,0 +1,160 @@
+"""``doctor``: what this host can do for a store, and the one command that mends each lack."""
+
+from __future__ import annotations
+
+import os
+
+from layerlog.cli.command import FRIENDLY, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.cli.run import Run
+
+OK, LACK, FAULT = "ok", "lack", "fault"
+
+
+class Finding:
+    """One line: ``state`` is ok, lack (works without) or fault (does not work); ``mend`` is a command or empty."""
+
+    __slots__ = ("mend", "state", "text", "what")
+
+    def __init__(self, what: str, state: str, text: str, mend: str = "") -> None:
+        self.what, self.state, self.text, self.mend = what, state, text, mend
+
+
+def doctor(run: Run) -> int:
+    """Look at the host; status 1 if something does not work."""
+    from layerlog.cli.config import settle
+
+    settings = settle(run.values, compat=False)
+    found = list(findings(settings.root))
+    if run.json:
+        run.out_json([{"what": one.what, "state": one.state, "text": one.text, "mend": one.mend} for one in found])
+    else:
+        from layerlog.cli.views.doctor import doctor_view
+        from layerlog.cli.views.show import show
+
+        show(doctor_view(found))
+    return 1 if any(one.state == FAULT for one in found) else 0
+
+
+def findings(root: str) -> Iterator[Finding]:
+    """Everything that was looked at, in the order in which it matters."""
+    existing = root
+    while not os.path.isdir(existing):
+        existing = os.path.dirname(existing)
+    yield _root(root, existing)
+    yield _room(existing)
+    yield _accelerators()
+    yield from (_kernel(name, what, wanted) for name, what, wanted in _KERNEL)
+    yield _user_namespaces()
+    yield _reflinks(existing)
+    yield from (_program(name, what, package) for name, what, package in _PROGRAMS)
+
+
+def _root(root: str, existing: str) -> Finding:
+    if not os.access(existing, os.W_OK):
+        return Finding("root", FAULT, f"{existing} cannot be written by this user", "layerlog --graph ~/.local/share/layerlog status")
+    return Finding("root", OK, root if root == existing else f"{root}, will be made")
+
+
+def _room(existing: str) -> Finding:
+    from layerlog.cli.views.units import size
+
+    found = os.statvfs(existing)
+    free, inodes = found.f_bavail * found.f_frsize, found.f_favail
+    text = f"{size(free)} free" + (f", {inodes:,} inodes" if found.f_files else "")
+    tight = free < 1 << 30 or (found.f_files and inodes < 10_000)
+    return Finding("room", LACK if tight else OK, text, "layerlog trash empty" if tight else "")
+
+
+def _accelerators() -> Finding:
+    from importlib.util import find_spec
+
+    wanted = {"google_crc32c": "google-crc32c", "isal": "isal", "zstandard": "zstandard", "fastcrc": "fastcrc", "msgspec": "msgspec"}
+    missing = [package for module, package in wanted.items() if find_spec(module) is None]
+    if not missing:
+        return Finding("accelerators", OK, "all there")
+    lost = " (without zstandard no zstd layers)" if "zstandard" in missing else ""
+    return Finding("accelerators", LACK, f"not installed: {', '.join(missing)}{lost}", f"pip install {' '.join(missing)}")
+
+
+_KERNEL = (("overlay", "overlay driver", "overlay"), ("btrfs", "btrfs driver", "btrfs"), ("zfs", "zfs driver", "zfs"))
+_PROGRAMS = (
+    ("newuidmap", "maps of several IDs for ordinary users", "uidmap"),
+    ("btrfs", "tools of the btrfs driver", "btrfs-progs"),
+    ("zfs", "tools of the zfs driver", "zfsutils-linux"),
+    ("fuse-overlayfs", "overlay for ordinary users on old kernels", "fuse-overlayfs"),
+)
+
+
+def _kernel(name: str, what: str, wanted: str) -> Finding:
+    with open("/proc/filesystems", encoding="ascii") as file:
+        known = {line.split()[-1] for line in file if line.strip()}
+    if wanted in known:
+        return Finding(what, OK, f"the kernel knows {name}")
+    return Finding(what, LACK, f"the kernel does not know {name} (now)", f"modprobe {name}")
+
+
+def _user_namespaces() -> Finding:
+    limit = _number("/proc/sys/user/max_user_namespaces")
+    if limit == 0:
+        return Finding("user namespaces", LACK, "turned off", "sysctl user.max_user_namespaces=15000")
+    if _number("/proc/sys/kernel/unprivileged_userns_clone") == 0 and os.geteuid():
+        return Finding("user namespaces", LACK, "only for root", "sysctl kernel.unprivileged_userns_clone=1")
+    if _number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1 and os.geteuid():
+        return Finding("user namespaces", LACK, "held back by AppArmor", "sysctl kernel.apparmor_restrict_unprivileged_userns=0")
+    return Finding("user namespaces", OK, "there")
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (FileNotFoundError, PermissionError, ValueError):
+        return None
+
+
+def _reflinks(existing: str) -> Finding:
+    import tempfile
+
+    if not os.access(existing, os.W_OK):
+        return Finding("reflinks", LACK, "cannot be tried here")
+    with tempfile.NamedTemporaryFile(dir=existing) as one, tempfile.NamedTemporaryFile(dir=existing) as two:
+        one.write(b"x" * 4096)
+        one.flush()
+        return _clone(one.fileno(), two.fileno())
+
+
+def _clone(source: int, target: int) -> Finding:
+    from layerlog.drivers.syscalls import clone_file
+
+    try:
+        clone_file(source, target)
+    except OSError:
+        return Finding("reflinks", LACK, "not on this file system: vfs copies whole files, dedup does nothing (xfs and btrfs can)")
+    return Finding("reflinks", OK, "there: copies share their blocks")
+
+
+def _program(name: str, what: str, package: str) -> Finding:
+    from shutil import which
+
+    path = which(name) or which(name, path="/usr/sbin:/sbin")
+    return Finding(name, OK, path) if path else Finding(name, LACK, f"not installed ({what})", f"apt install {package}")
+
+
+COMMANDS = (
+    Command(
+        "doctor",
+        doctor,
+        "Say what this host can do for a store",
+        "",
+        most=0,
+        door=FRIENDLY,
+        store=False,
+        about="""Drivers, user namespaces, reflinks, accelerators, room: what works, what is missing,
+and the command that mends it. Changes nothing.""",
+    ),
+)

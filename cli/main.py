@@ -1,0 +1,39 @@
+"""Where every call of the program starts: which of the two front doors, and the last word on errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line and return its exit status. *argv* includes the program's name."""
+    words = sys.argv if argv is None else argv
+    program = words[0] if words else "layerlog"
+    try:
+        status = _dispatch(program, words[1:])
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is silent
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(program: str, words: list[str]) -> int:
+    if os.path.basename(program) == "containers-storage":
+        from layerlog.cli.compat import main as door
+
+        return door(program, words)
+    if words[:1] == ["compat"] and words[1:2] and words[1].partition("=")[0] not in ("--link", "--help", "-h"):
+        from layerlog.cli.compat import main as door
+
+        return door("containers-storage", words[1:])
+    from layerlog.cli.friendly import main as friendly
+
+    return friendly(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

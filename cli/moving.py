@@ -1,0 +1,99 @@
+"""Images in and out: ``load`` and ``save``."""
+
+from __future__ import annotations
+
+import os
+
+from layerlog.cli.command import FRIENDLY, Command, switch, text, texts
+from layerlog.cli.missing import method
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from layerlog.cli.run import Run
+    from layerlog.records import Image
+
+
+def load(run: Run) -> int:
+    """Load an image, with a bar on a terminal; print IDs and names on stdout."""
+    from layerlog.cli.views.progress import LoadProgress
+
+    path = run.argument(0)
+    store = run.store
+    with LoadProgress(path, run["verbose"]) as progress:
+        if run["all"]:
+            from layerlog.images_in import load_all
+
+            loaded = load_all(store, path, progress, run["platform"])
+        else:
+            loaded = [store.load(path, run["name"], progress=progress, platform=run["platform"])]
+    if not run["quiet"]:
+        run.say(f"{path}: {progress.summary()}")
+    tell_left_out(run, progress.notes)
+    return show_images(run, loaded)
+
+
+def show_images(run: Run, images: list[Image]) -> int:
+    """ID and names of each, or records as JSON."""
+    if run.json:
+        from layerlog.cli.shapes import image as shape
+
+        run.out_json([shape(one) for one in images])
+        return 0
+    for one in images:
+        run.out(one.id)
+        for name in one.names:
+            run.out("\t" + name)
+    return 0
+
+
+def tell_left_out(run: Run, notes: list[tuple[bytes, str]]) -> None:
+    """Say what this user could not set: a count, or path by path with ``--verbose``."""
+    if not notes:
+        return
+    if run["verbose"]:
+        for path, what in notes:
+            run.say(f"left out: {what} of /{os.fsdecode(path)}")
+        return
+    paths = len({path for path, _ in notes})
+    run.say(f"left out on {paths} paths what only root can set (owners, devices, privileged attributes); --verbose names them")
+
+
+def save(run: Run) -> int:
+    """Write an image as an archive or layout that other tools load."""
+    images, path = run.arguments[:-1], run.arguments[-1]
+    method(run.store, "save")(path, images, format=run["format"])
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "load",
+        load,
+        "Load an image from an archive or layout",
+        "PATH [--name NAME]...",
+        least=1,
+        most=1,
+        door=FRIENDLY,
+        flags=(
+            texts("--name -n", "Name for the image (repeatable); without one, its own tags are used"),
+            text("--platform", "Which image of a multi-platform index: OS/ARCHITECTURE"),
+            switch("--all -a", "Load every image of the archive under its own tags"),
+            switch("--quiet -q", "No summary"),
+        ),
+        about="""PATH is an OCI layout (a folder), an oci-archive or a docker-archive; layers may be plain, gzip or zstd.
+Every digest is verified while it streams. Layers that are here already are shared. Image, layers and
+names appear together when all is durable, or not at all.
+
+  layerlog load python-app.tar --name app:1.3""",
+    ),
+    Command(
+        "save",
+        save,
+        "Write an image as an archive or layout",
+        "IMAGE... PATH",
+        least=2,
+        door=FRIENDLY,
+        flags=(text("--format", "oci (a folder), oci-archive or docker-archive", default="oci-archive"),),
+        about="Layers that came from a tar are written bit for bit as they came.",
+    ),
+)

@@ -1,0 +1,57 @@
+"""``unshare``: a command in a user namespace of its own."""
+
+from __future__ import annotations
+
+import os
+
+from layerlog.cli.command import Command
+from layerlog.eventstore.errors import NotSupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from layerlog.cli.run import Run
+
+
+def unshare(run: Run) -> int:
+    """Run the words given, or a shell, as root of a new user and mount namespace.
+
+    By util-linux' unshare(1): a namespace must be entered by a freshly started program (DESIGN §5), and that one
+    knows how to use newuidmap. The store is closed before.
+    """
+    import shutil
+    import subprocess
+
+    helper = shutil.which("unshare")
+    if helper is None:
+        raise NotSupported("unshare needs the program unshare of util-linux (apt install util-linux)")
+    words = run.arguments or [os.environ.get("SHELL") or "/bin/sh"]
+    run.close()
+    maps = ["--map-root-user", "--map-auto"] if shutil.which("newuidmap") and _has_ranges() else ["--map-root-user"]
+    return subprocess.run([helper, "--user", "--mount", *maps, "--", *words], check=False).returncode
+
+
+def _has_ranges() -> bool:
+    """Whether this user has subordinate IDs, without which ``--map-auto`` fails."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    try:
+        with open("/etc/subuid", encoding="utf-8", errors="replace") as file:
+            return any(line.split(":")[0] in (name, str(os.geteuid())) for line in file)
+    except OSError:
+        return False
+
+
+COMMANDS = (
+    Command(
+        "unshare",
+        unshare,
+        "Run a command in a user namespace",
+        "[command [...]]",
+        about="""Runs a command (or $SHELL) as root of a user namespace of its own, as far as this host allows.
+Put -- before a command with flags.""",
+    ),
+)

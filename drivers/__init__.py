@@ -1,0 +1,1 @@
+"""File-system side effects. Keeps no records and makes no decisions."""

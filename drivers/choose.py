@@ -1,0 +1,51 @@
+"""Which driver is meant, and can it work here?"""
+
+from __future__ import annotations
+
+from layerlog.eventstore.errors import NotSupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerlog.drivers.driver import Driver
+
+NAMES = ("overlay", "vfs")
+
+
+def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str] = ()) -> Driver:
+    """The driver *name* over ``root/name``; touches no disk. Raises NotSupported for a name nobody knows.
+
+    *options* are ``KEY=VALUE``, as --storage-opt takes them.
+    """
+    if name == "vfs":
+        from layerlog.drivers.vfs import VFS
+
+        return VFS(root, run_root, options)
+    if name == "overlay":
+        from layerlog.drivers.overlay import Overlay
+
+        return Overlay(root, run_root, options)
+    if name == "null":
+        from layerlog.drivers.null import Null
+
+        return Null(root)
+    raise NotSupported(f"driver {name!r} is not supported; there are {', '.join(NAMES)}")
+
+
+def probe(name: str, root: str) -> str:
+    """Why the driver *name* cannot be used below *root*; empty when it can. Leaves nothing behind."""
+    if name == "overlay":
+        from layerlog.drivers.probing import probe_overlay
+
+        return probe_overlay(root)
+    return "" if name in NAMES else f"there is no driver {name!r}"
+
+
+def first_working(root: str) -> str:
+    """overlay where it can be mounted, else vfs, which always works."""
+    import os
+
+    if os.geteuid() == 0 and not probe("overlay", root):
+        return "overlay"
+    return "vfs"

@@ -1,0 +1,278 @@
+"""What all drivers share: staging, placing, swapping and the trash, in one home folder.
+
+``staging/`` and ``trash/`` lie beside the layers, so that every move is one rename in one mount.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+
+from layerlog.drivers import durable
+from layerlog.eventstore.errors import DriverError, IncompleteOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import IO
+
+    from layerlog.drivers.applying import Applied, Limits
+
+_NO_RENAME = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EXDEV))
+_SUPERSEDED = ".superseded."  # an ID never begins with a dot
+
+
+@contextmanager
+def failing(driver: str, operation: str, layer_id: str) -> Iterator[None]:
+    """An OSError inside becomes a DriverError that says whose and what."""
+    try:
+        yield
+    except OSError as error:
+        raise DriverError(driver=driver, operation=operation, layer_id=layer_id, cause=error) from error
+
+
+def parse_options(driver: str, options: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` and ``DRIVER.KEY=VALUE`` as the original takes them with --storage-opt; other drivers' options are dropped.
+
+    Raises IncompleteOptions for one without ``=``.
+    """
+    parsed = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise IncompleteOptions(f"unable to parse option {option!r}: it is not KEY=VALUE")
+        owner, dot, rest = key.partition(".")
+        if not dot:
+            parsed[key] = value
+        elif owner in (driver, "storage"):
+            parsed[rest] = value
+    return parsed
+
+
+class Home:
+    """Base of the drivers that keep layers as folders. A subclass says where (``path``) and what is derived."""
+
+    name = ""
+
+    def __init__(self, home: str, options: Sequence[str]) -> None:
+        self.home = os.path.abspath(home)
+        self.options = parse_options(self.name, options)
+        self.sync_mode = self.options.get("sync", "full")
+
+    # --- what a subclass says
+
+    def path(self, layer_id: str) -> str:
+        raise NotImplementedError
+
+    def _folders(self) -> tuple[str, ...]:
+        """Folders to be made by ``setup``, outermost first."""
+        raise NotImplementedError
+
+    def _placed(self, layer_id: str) -> None:
+        """Called when a layer has come to its place: what is derived from it."""
+
+    def _leaving(self, layer_id: str) -> None:
+        """Called before a layer leaves its place."""
+
+    # --- folders
+
+    def setup(self) -> None:
+        with failing(self.name, "set-up", "-"):
+            os.makedirs(os.path.dirname(self.home), mode=0o700, exist_ok=True)
+            for folder in (self.home, *self._folders(), os.path.join(self.home, "staging"), os.path.join(self.home, "trash")):
+                durable.make_folder(folder, 0o700)
+
+    def exists(self, layer_id: str) -> bool:
+        return os.path.isdir(self.path(layer_id))
+
+    def _staging(self, layer_id: str) -> str:
+        return os.path.join(self.home, "staging", layer_id)
+
+    def _trash(self, entry: str) -> str:
+        return os.path.join(self.home, "trash", entry)
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(os.path.join(self.home, folder)))
+        except FileNotFoundError:
+            return []
+
+    def _sync_folders(self, *folders: str) -> None:
+        if self.sync_mode != "none":
+            for folder in dict.fromkeys(folders):
+                durable.sync_folder(folder)
+
+    # --- contents
+
+    def place(self, layer_id: str) -> None:
+        with failing(self.name, "placing", layer_id):
+            staging, path = self._staging(layer_id), self.path(layer_id)
+            if not os.path.isdir(staging):
+                if os.path.isdir(path):
+                    return  # done before, by a call that was cut short
+                raise FileNotFoundError(errno.ENOENT, "nothing is staged", staging)
+            try:
+                durable.rename(staging, path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                self._leaving(layer_id)
+                durable.remove_tree(path)
+                durable.rename(staging, path)
+            self._placed(layer_id)
+            self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
+
+    def swap(self, layer_id: str) -> None:
+        with failing(self.name, "swapping", layer_id):
+            staging, path = self._staging(layer_id), self.path(layer_id)
+            old = self._staging(_SUPERSEDED + layer_id)
+            if os.path.isdir(staging):
+                # Two renames with a sync between, not RENAME_EXCHANGE: a repeated exchange would undo the first.
+                if os.path.isdir(path):
+                    durable.remove_tree(old)
+                    self._leaving(layer_id)
+                    durable.rename(path, old)
+                    self._sync_folders(os.path.dirname(path), os.path.dirname(old))
+                durable.rename(staging, path)
+                self._placed(layer_id)
+                self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
+            durable.remove_tree(old)
+
+    def staged(self) -> list[str]:
+        return [name for name in self._names("staging") if not name.startswith(".")]
+
+    def superseded(self) -> list[str]:
+        """IDs whose generation before is still there, after a swap that was cut short."""
+        return [name.removeprefix(_SUPERSEDED) for name in self._names("staging") if name.startswith(_SUPERSEDED)]
+
+    def discard(self, layer_id: str) -> None:
+        with failing(self.name, "discarding", layer_id):
+            durable.remove_tree(self._staging(layer_id))
+
+    def remove(self, layer_id: str) -> None:
+        with failing(self.name, "removal", layer_id):
+            self.unmount(layer_id)
+            self._leaving(layer_id)
+            durable.remove_tree(self.path(layer_id))
+
+    def unmount(self, layer_id: str) -> bool:
+        raise NotImplementedError
+
+    # --- trash
+
+    def put_aside(self, layer_id: str, entry: str) -> bool:
+        with failing(self.name, "putting aside", layer_id):
+            if not os.path.isdir(self.path(layer_id)):
+                return False
+            self.unmount(layer_id)
+            self._leaving(layer_id)
+            try:
+                durable.rename(self.path(layer_id), self._trash(entry))
+            except OSError as error:
+                if error.errno not in _NO_RENAME:
+                    raise
+                durable.remove_tree(self.path(layer_id))
+            return True
+
+    def bring_back(self, entry: str, layer_id: str) -> None:
+        with failing(self.name, "bringing back", layer_id):
+            path = self.path(layer_id)
+            if not os.path.isdir(self._trash(entry)) and os.path.isdir(path):
+                return  # done before
+            durable.rename(self._trash(entry), path)
+            self._placed(layer_id)
+            self._sync_folders(os.path.dirname(path), os.path.join(self.home, "trash"))
+
+    def in_trash(self, entry: str) -> bool:
+        return os.path.isdir(self._trash(entry))
+
+    def trash(self) -> list[str]:
+        return self._names("trash")
+
+    def free(self, entry: str) -> None:
+        with failing(self.name, "freeing", entry):
+            durable.remove_tree(self._trash(entry))
+
+
+    def sync_layer(self, layer_id: str) -> None:
+        with failing(self.name, "syncing", layer_id):
+            scope = durable.SyncScope(self.path(layer_id), self.sync_mode)
+            try:
+                scope.sync()
+            finally:
+                scope.close()
+            self._sync_folders(os.path.dirname(self.path(layer_id)))
+
+    def sync_places(self) -> None:
+        with failing(self.name, "syncing", "-"):
+            self._sync_folders(os.path.dirname(self.path("any")), os.path.join(self.home, "trash"))
+
+    def lose(self, layer_id: str) -> str:
+        with failing(self.name, "moving to lost+found", layer_id):
+            self.unmount(layer_id)
+            self._leaving(layer_id)
+            folder = os.path.join(self.home, "lost+found")
+            durable.make_folder(folder, 0o700)
+            place = os.path.join(folder, layer_id)
+            count = 1
+            while os.path.lexists(place):
+                count += 1
+                place = os.path.join(folder, f"{layer_id}.{count}")
+            durable.rename(self.path(layer_id), place)
+            self._sync_folders(os.path.dirname(self.path(layer_id)), folder)
+            return place
+
+
+class StagedTree:
+    """See ``driver.Staged``. ``root`` lies in ``place`` (the same folder, or overlay's ``diff`` in it)."""
+
+    def __init__(
+        self,
+        driver: str,
+        layer_id: str,
+        root: str,
+        scope: durable.SyncScope,
+        fresh: bool,
+        overlay: bool,
+        copied: int = 0,
+        rootless: bool = False,
+        lowers: Sequence[str] = (),
+    ) -> None:
+        self.layer_id, self.root = layer_id, root
+        self._driver, self._scope = driver, scope
+        self._fresh, self._overlay, self._rootless, self._lowers = fresh, overlay, rootless, lowers
+        self._entries: int | None = copied
+
+    def apply(
+        self,
+        stream: IO[bytes],
+        limits: Limits | None = None,
+        tar_split: IO[bytes] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Applied:
+        from layerlog.drivers import applying
+        from layerlog.drivers.extract import Extractor
+
+        with failing(self._driver, "unpacking", self.layer_id):
+            extractor = Extractor(self.root, self._fresh and not self._entries, self._overlay, self._rootless, self._lowers)
+            try:
+                applied = applying.apply(stream, extractor, limits, tar_split, progress)
+            finally:
+                extractor.close()
+        if self._entries is not None:
+            self._entries += applied.entries
+        return applied
+
+    def changed_outside(self) -> None:
+        """The caller filled ``root`` itself: how much is in it is not known."""
+        self._entries = None
+
+    def sync(self) -> None:
+        with failing(self._driver, "syncing", self.layer_id):
+            self._scope.sync(self._entries)
+
+    def close(self) -> None:
+        self._scope.close()
+
+

@@ -1,0 +1,250 @@
+"""overlay: every layer holds only what it changes; the kernel shows a chain of them as one tree.
+
+On disk as the original shapes it (contract/semantics.md §5)::
+
+    ROOT/overlay/ID/diff     the layer's own contents: the upper folder of its mount
+    ROOT/overlay/ID/link     its short name, 26 capitals and digits, derived from the ID
+    ROOT/overlay/ID/lower    l/AAA:l/BBB: the short names of its ancestors, nearest first
+    ROOT/overlay/ID/work     the kernel's own
+    ROOT/overlay/ID/merged   the mount point
+    ROOT/overlay/ID/empty    instead of ``lower`` in a layer without parent: an empty lower folder
+    ROOT/overlay/l/LINK      -> ../ID/diff
+
+Short names and ``lower`` are derived: they are written for other tools, made again when
+missing, and never believed. The chain is always the caller's.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+
+from layerlog.drivers import durable, mounts
+from layerlog.drivers.homes import Home, StagedTree, failing
+from layerlog.eventstore.errors import InvalidID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import IO
+
+    from layerlog.drivers.changes import Change
+    from layerlog.drivers.driver import IDMap, Lines, MountOptions, Names, Staged
+    from layerlog.drivers.trees import View
+
+_OURS = frozenset(("l", "staging", "trash"))  # folders of the home that are no layers
+
+
+class Overlay(Home):
+    """See ``driver.Driver``. Options: ``sync`` (``full``, ``none``), ``mountopt`` (comma separated, used when a mount names none)."""
+
+    name = "overlay"
+
+    def __init__(self, root: str, run_root: str = "", options: Sequence[str] = ()) -> None:
+        super().__init__(os.path.join(root, "overlay"), options)
+        self.rootless = not _may_set_trusted()
+
+    # --- places
+
+    def path(self, layer_id: str) -> str:
+        if layer_id in _OURS:
+            raise InvalidID(asked=layer_id, why="overlay uses that name itself")
+        return os.path.join(self.home, layer_id)
+
+    def _diff(self, layer_id: str) -> str:
+        return os.path.join(self.path(layer_id), "diff")
+
+    def _folders(self) -> tuple[str, ...]:
+        return (os.path.join(self.home, "l"),)
+
+    def list(self) -> Names:
+        return [name for name in self._names(".") if name not in _OURS and os.path.isdir(os.path.join(self.home, name, "diff"))]
+
+    def exists(self, layer_id: str) -> bool:
+        return os.path.isdir(self._diff(layer_id))
+
+    def status(self) -> Lines:
+        from layerlog.drivers.probing import overlay_status
+
+        return overlay_status(self.home, self.rootless)
+
+    # --- contents
+
+    def create(self, layer_id: str, chain: Sequence[str]) -> None:
+        with failing(self.name, "creation", layer_id):
+            if self.exists(layer_id):
+                return
+            self._fill(layer_id, chain, None)
+            durable.rename(self._staging(layer_id), self.path(layer_id))
+            self._placed(layer_id)
+
+    def stage(self, layer_id: str, chain: Sequence[str], base: str | None = None) -> Staged:
+        with failing(self.name, "staging", layer_id):
+            scope = durable.SyncScope(self.home, self.sync_mode)
+            try:
+                entries = self._fill(layer_id, chain, base)
+            except BaseException:
+                scope.close()
+                raise
+            lowers = [self._diff(lower) for lower in chain]
+            root = os.path.join(self._staging(layer_id), "diff")
+            return StagedTree(self.name, layer_id, root, scope, base is None, True, entries, self.rootless, lowers)
+
+    def _fill(self, layer_id: str, chain: Sequence[str], base: str | None) -> int:
+        """Make ``staging/<id>`` with an empty ``diff``, or one with the contents of *base*; returns how many."""
+        staging = self._staging(layer_id)
+        durable.remove_tree(staging)
+        durable.make_folder(staging, 0o700)
+        diff = os.path.join(staging, "diff")
+        durable.make_folder(diff, 0o555 if os.geteuid() == 0 else 0o755)
+        durable.make_folder(os.path.join(staging, "work"), 0o700)
+        durable.write_file(os.path.join(staging, "link"), short_name(layer_id).encode(), 0o644)
+        copied = 0
+        if chain:
+            durable.write_file(os.path.join(staging, "lower"), ":".join("l/" + short_name(one) for one in chain).encode(), 0o666)
+            _copy_root(self._diff(chain[0]), diff)
+        else:
+            durable.make_folder(os.path.join(staging, "empty"), 0o700)
+        durable.make_folder(os.path.join(staging, "merged"), 0o700)
+        if base is not None:
+            from layerlog.drivers.copytree import copy_tree
+
+            copied = copy_tree(self._diff(base), diff)
+        return copied
+
+    def _placed(self, layer_id: str) -> None:
+        """Make the layer's short name, where it is missing or points elsewhere."""
+        link = os.path.join(self.home, "l", short_name(layer_id))
+        target = f"../{layer_id}/diff"
+        try:
+            if os.readlink(link) == target:
+                return
+            durable.unlink(link)
+        except FileNotFoundError:
+            durable.make_folder(os.path.dirname(link), 0o700)
+        durable.symlink(target, link)
+
+    def _leaving(self, layer_id: str) -> None:
+        try:
+            durable.unlink(os.path.join(self.home, "l", short_name(layer_id)))
+        except FileNotFoundError:
+            return
+
+    # --- mounts
+
+    def _merged(self, layer_id: str) -> str:
+        return os.path.join(self.path(layer_id), "merged")
+
+    def mount(self, layer_id: str, chain: Sequence[str], options: MountOptions) -> str:
+        from layerlog.drivers.overlaymount import mount_layers
+
+        merged = self._merged(layer_id)
+        with failing(self.name, "mounting", layer_id):
+            if self.mounted(layer_id):
+                return merged
+            for one in (layer_id, *chain):
+                os.stat(self._diff(one))
+                self._placed(one)
+            self._make_derived(layer_id, chain)
+            mount_layers(self, layer_id, chain, options)
+        return merged
+
+    def _make_derived(self, layer_id: str, chain: Sequence[str]) -> None:
+        """Folders of a mount that a copy or a rescue may have left out."""
+        path = self.path(layer_id)
+        for name in ("work", "merged", *(() if chain else ("empty",))):
+            durable.make_folder(os.path.join(path, name), 0o700)
+
+    def unmount(self, layer_id: str) -> bool:
+        from layerlog.drivers import syscalls
+
+        merged = self._merged(layer_id)
+        with failing(self.name, "unmounting", layer_id):
+            if not self.mounted(layer_id):
+                return False
+            try:
+                syscalls.umount(os.fsencode(merged))
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                # Somebody has a file open in it: out of sight at once, gone with the last descriptor, as the original does.
+                syscalls.umount(os.fsencode(merged), syscalls.MNT_DETACH)
+            return True
+
+    def mounted(self, layer_id: str) -> bool:
+        return mounts.is_mount_point(self._merged(layer_id))
+
+    # --- diffs
+
+    def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
+        from layerlog.drivers.changes import compare
+        from layerlog.drivers.written import written
+
+        with failing(self.name, "comparison", layer_id):
+            mine = self._own_view(layer_id, chain)
+            return written(mine) if against is None else compare(self._view(against), mine)
+
+    def diff(
+        self,
+        layer_id: str,
+        chain: Sequence[str],
+        against: Sequence[str] | None = None,
+        uid_maps: Sequence[IDMap] = (),
+        gid_maps: Sequence[IDMap] = (),
+    ) -> Iterator[bytes]:
+        from layerlog.drivers.tarwrite import DiffWriter
+
+        with failing(self.name, "diff", layer_id):
+            yield from DiffWriter(self._own_view(layer_id, chain), uid_maps, gid_maps).run(self.changes(layer_id, chain, against))
+
+    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> int:
+        from layerlog.drivers.sizes import size_of
+        from layerlog.drivers.written import written_bytes
+
+        with failing(self.name, "measuring", layer_id):
+            if against is None:
+                return written_bytes(self._own_view(layer_id, chain))
+            return size_of(self.changes(layer_id, chain, against))
+
+    def _own_view(self, layer_id: str, chain: Sequence[str]) -> View:
+        view = self._view([layer_id, *chain])
+        assert view is not None
+        return view
+
+    def _view(self, chain: Sequence[str]) -> View | None:
+        from layerlog.drivers.trees import View
+
+        return View([self._diff(one) for one in chain], overlay=True) if chain else None
+
+    def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:
+        from layerlog.drivers.resolve import open_regular
+
+        return os.fdopen(open_regular(self.own_tree(layer_id), path), "rb", buffering=0)
+
+    def own_tree(self, layer_id: str) -> str:
+        return self._diff(layer_id)
+
+
+def short_name(layer_id: str) -> str:
+    """The 26 capitals and digits that stand for *layer_id* in ``l/``: always the same, so that a lost link comes back as it was."""
+    import base64
+
+    return base64.b32encode(hashlib.sha256(b"layerlog link of " + layer_id.encode()).digest()[:20]).decode()[:26]
+
+
+def _copy_root(source: str, target: str) -> None:
+    """The root of a layer looks as that of its parent until its own contents say otherwise."""
+    found = os.stat(source)
+    own = os.stat(target)
+    if (found.st_uid, found.st_gid) != (own.st_uid, own.st_gid):
+        os.chown(target, found.st_uid, found.st_gid)
+    os.chmod(target, stat.S_IMODE(found.st_mode))
+
+
+def _may_set_trusted() -> bool:
+    """``trusted.*`` xattrs need CAP_SYS_ADMIN of the initial user namespace."""
+    from layerlog.drivers.attributes import is_privileged
+
+    return is_privileged()

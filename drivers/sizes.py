@@ -1,0 +1,28 @@
+"""How many bytes of regular files do some changes bring?"""
+
+from __future__ import annotations
+
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from layerlog.drivers.changes import Change
+
+
+def size_of(changes: Iterable[Change]) -> int:
+    """Sum over added and modified regular files; hard links count once, folders 0."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for change in changes:
+        if change.node is None or not stat.S_ISREG(change.node.found.st_mode):
+            continue
+        found = change.node.found
+        if found.st_nlink > 1:
+            key = (found.st_dev, found.st_ino)
+            if key in seen:
+                continue
+            seen.add(key)
+        total += found.st_size
+    return total

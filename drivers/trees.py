@@ -1,0 +1,195 @@
+"""What does a tree hold, be it one folder or several layers seen as one?
+
+A ``View`` of several layers shows what an overlay mount of them would, without a mount: nearer layers win,
+whiteouts hide, opaque folders end the search. So diffs of overlay layers need neither root nor a
+mount, and vfs (a view of one plain folder) shares all of the code.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from layerlog.drivers import whiteouts
+from layerlog.drivers.copytree import open_folder
+from layerlog.drivers.resolve import open_below
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Node:
+    """One path: its lstat in the nearest layer that has it, and for a folder the layers that contribute to it."""
+
+    __slots__ = ("found", "layers")
+
+    def __init__(self, found: os.stat_result, layers: list[int]) -> None:
+        self.found, self.layers = found, layers
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.found.st_mode)
+
+
+class View:
+    """*roots*: folders, nearest first; *overlay*: whiteouts and opaque marks mean something."""
+
+    def __init__(self, roots: Sequence[str], overlay: bool) -> None:
+        self.roots, self.overlay = list(roots), overlay
+
+    def root(self) -> Node:
+        return Node(os.stat(self.roots[0]), self.until_opaque(b"", list(range(len(self.roots)))))
+
+    def entries(self, path: bytes, node: Node) -> dict[bytes, Node]:
+        """What the folder *node* at *path* holds, by name."""
+        merged: dict[bytes, Node] = {}
+        closed: set[bytes] = set()  # names that a nearer layer has answered for good
+        for layer in node.layers:
+            fd = self.open(layer, path)
+            try:
+                with os.scandir(fd) as listing:
+                    for entry in listing:
+                        name = os.fsencode(entry.name)
+                        if name not in closed:
+                            self._merge(merged, closed, name, layer, entry.stat(follow_symlinks=False))
+            finally:
+                os.close(fd)
+        prefix = path + b"/" if path else b""
+        for name, inner in merged.items():
+            if len(inner.layers) > 1:
+                inner.layers = self.until_opaque(prefix + name, inner.layers)
+        return merged
+
+    def find(self, path: bytes) -> Node | None:
+        """What the view shows at *path*; None for nothing, or for a path through something that is no folder."""
+        node: Node | None = self.root()
+        at = b""
+        for part in path.split(b"/") if path else ():
+            if node is None or not node.is_folder:
+                return None
+            with Below(self, at, node) as folder:
+                node = folder.find(part)
+            at = at + b"/" + part if at else part
+        return node
+
+    def _merge(self, merged: dict[bytes, Node], closed: set[bytes], name: bytes, layer: int, found: os.stat_result) -> None:
+        known = merged.get(name)
+        if self.overlay and whiteouts.is_overlay_whiteout(found):
+            closed.add(name)
+        elif not stat.S_ISDIR(found.st_mode):
+            closed.add(name)
+            if known is None:
+                merged[name] = Node(found, [layer])
+        elif known is None:
+            merged[name] = Node(found, [layer])
+        else:
+            known.layers.append(layer)
+
+    def until_opaque(self, path: bytes, layers: list[int]) -> list[int]:
+        """Those of *layers* that the folder *path* shows: up to the first that is opaque."""
+        if self.overlay and len(layers) > 1:
+            for place, layer in enumerate(layers[:-1]):
+                fd = self.open(layer, path)
+                try:
+                    if is_opaque(fd):
+                        return layers[: place + 1]
+                finally:
+                    os.close(fd)
+        return layers
+
+    def open(self, layer: int, path: bytes) -> int:
+        """A descriptor of the folder *path* in one layer; no component may be a symlink. Raises OSError."""
+        parent, _, base = path.rpartition(b"/")
+        fd = open_below(self.roots[layer], parent)
+        if not base:
+            return fd
+        try:
+            return open_folder(fd, base)
+        finally:
+            os.close(fd)
+
+
+class Below:
+    """One folder as all lower layers show it, looked up by name."""
+
+    def __init__(self, view: View | None, path: bytes, node: Node | None) -> None:
+        self._view, self._path, self._node = view, path, node
+        self._open: dict[int, int] = {}
+
+    def __enter__(self) -> Below:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._open.values():
+            os.close(fd)
+
+    def descriptor(self, layer: int) -> int:
+        fd = self._open.get(layer)
+        if fd is None:
+            assert self._view is not None
+            fd = self._open[layer] = self._view.open(layer, self._path)
+        return fd
+
+    def find(self, name: bytes) -> Node | None:
+        """What the layers show by that name."""
+        if self._view is None or self._node is None:
+            return None
+        node: Node | None = None
+        for layer in self._node.layers:
+            try:
+                found = os.stat(name, dir_fd=self.descriptor(layer), follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if whiteouts.is_overlay_whiteout(found):
+                break
+            if not stat.S_ISDIR(found.st_mode):
+                return node or Node(found, [layer])
+            if node is None:
+                node = Node(found, [layer])
+            else:
+                node.layers.append(layer)
+        if node is not None and len(node.layers) > 1:
+            node.layers = self._view.until_opaque(self._path + b"/" + name if self._path else name, node.layers)
+        return node
+
+    def names(self) -> list[bytes]:
+        if self._view is None or self._node is None:
+            return []
+        return list(self._view.entries(self._path, self._node))
+
+
+class Locator:
+    """Opens the folders that changed paths lie in; keeps the last one, since changes come sorted."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._fd = -1
+        self._at: tuple[int, bytes] | None = None
+
+    def folder(self, node: Node, parent: bytes) -> int:
+        """A descriptor, valid until the next call, of the folder *parent* in the layer that *node* was found in."""
+        place = (node.layers[0], parent)
+        if place != self._at:
+            self.close()
+            self._fd = self._view.open(*place)
+            self._at = place
+        return self._fd
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd, self._at = -1, None
+
+
+def is_opaque(fd: int) -> bool:
+    """Whether an open folder hides what lower layers hold in it, by either of overlay's xattrs."""
+    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+        try:
+            if os.getxattr(fd, name) == b"y":
+                return True
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
+                raise
+    return False

@@ -1,0 +1,96 @@
+"""What did an overlay layer change, told by its upper folder alone?
+
+Whatever lies in the upper folder was written: that is exact where a comparison of times and sizes is not, and it
+costs as much as the change is big, not as much as the tree is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from layerlog.drivers import whiteouts
+from layerlog.drivers.changes import ADD, DELETE, MODIFY, Change, differs, with_parents, xattrs
+from layerlog.drivers.trees import Below, Node, View, is_opaque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def written(view: View) -> Iterator[Change]:
+    """Changes of the nearest layer of *view* against all below it, sorted by path."""
+    lower = View(view.roots[1:], overlay=True) if len(view.roots) > 1 else None
+    found: list[Change] = []
+    folders: dict[bytes, Node] = {}
+    # (path, the same folder below or None, whether what is below is hidden from it)
+    todo: list[tuple[bytes, Node | None, bool]] = [(b"", lower.root() if lower is not None else None, False)]
+    while todo:
+        path, was, hidden = todo.pop()
+        upper_fd = view.open(0, path)
+        try:
+            with Below(lower, path, was) as below:
+                hidden = hidden or (bool(path) and was is not None and is_opaque(upper_fd))
+                here = _one_folder(upper_fd, path, below, hidden)
+        finally:
+            os.close(upper_fd)
+        for change, known, is_new in here:
+            if is_new or change.node is None or not change.node.is_folder:
+                found.append(change)
+            if change.node is not None and change.node.is_folder:
+                folders[change.path] = change.node
+                inner = known if known is not None and known.is_folder else None
+                todo.append((change.path[1:], inner, hidden))
+    return iter(with_parents(found, folders))
+
+
+def written_bytes(view: View) -> int:
+    """Bytes of the regular files that the nearest layer of *view* holds; hard links once."""
+    total = 0
+    seen: set[int] = set()
+    todo = [b""]
+    while todo:
+        path = todo.pop()
+        fd = view.open(0, path)
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        found = entry.stat(follow_symlinks=False)
+                        if found.st_nlink == 1 or found.st_ino not in seen:
+                            total += found.st_size
+                            if found.st_nlink > 1:
+                                seen.add(found.st_ino)
+                    elif entry.is_dir(follow_symlinks=False):
+                        name = os.fsencode(entry.name)
+                        todo.append(path + b"/" + name if path else name)
+        finally:
+            os.close(fd)
+    return total
+
+
+def _one_folder(upper_fd: int, path: bytes, below: Below, hidden: bool) -> list[tuple[Change, Node | None, bool]]:
+    """(change, what is below, whether it is one) for each entry; of folders also those that only hold changes."""
+    prefix = b"/" + path + b"/" if path else b"/"
+    found: list[tuple[Change, Node | None, bool]] = []
+    seen: set[bytes] = set()
+    with os.scandir(upper_fd) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            now = entry.stat(follow_symlinks=False)
+            known = below.find(name)
+            if whiteouts.is_overlay_whiteout(now):
+                if known is not None and not hidden:
+                    found.append((Change(DELETE, prefix + name), None, True))
+                continue
+            seen.add(name)
+            kind = ADD if known is None else MODIFY
+            changed = known is None or not stat.S_ISDIR(now.st_mode) or _folder_differs(upper_fd, below, name, known, now)
+            found.append((Change(kind, prefix + name, Node(now, [0])), known, changed))
+    if hidden:
+        found.extend((Change(DELETE, prefix + name), None, True) for name in below.names() if name not in seen)
+    return found
+
+
+def _folder_differs(upper_fd: int, below: Below, name: bytes, known: Node, now: os.stat_result) -> bool:
+    return differs(known.found, now) or xattrs(upper_fd, name) != xattrs(below.descriptor(known.layers[0]), name)

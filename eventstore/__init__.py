@@ -1,0 +1,1 @@
+"""The ground: words (ids, records, events, errors) and the journal."""

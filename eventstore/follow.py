@@ -1,0 +1,131 @@
+"""Following: every commit as it becomes durable, once and in order, in this or any other process.
+
+A follower reads the published position, which each writer overwrites after its fdatasync: inotify (through
+watchdog) wakes it, and where that cannot be had (no watchdog, no watches left, a network file system) it
+looks by itself often enough. It takes no lock and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from layerlog.eventstore.journal import Journal
+from layerlog.eventstore.reading import POSITION
+from layerlog.eventstore.state import Commit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+LOOK_SECONDS = 0.05
+"""How often to look where nothing wakes us: one pread, about 1 us."""
+WATCHED_LOOK_SECONDS = 1.0
+"""How often to look all the same where something does: a file system may tell nothing."""
+
+
+class Follower:
+    """Commits after one of them. A context manager; used by one thread, ``stop`` may be called by any.
+
+    Damaged commits are left out, as in ``Ledger.history``.
+    """
+
+    def __init__(self, folder: str, after: int, *, durable: bool = True) -> None:
+        """Follow the ledger in *folder* from the commit after *after* on. Raises: FileNotFoundError when there is none."""
+        self.folder = folder
+        self.after = after
+        """The last commit that was given out."""
+        self._durable = durable
+        self._journal = Journal.open(folder, read_only=True, durable=durable)
+        self._at = self._journal.start_of(after + 1)
+        self._woken = threading.Event()
+        self._stopped = False
+        self._observer: Any = None
+        self._looking = 0.0
+        """Seconds between looks; 0 before the first wait."""
+
+    def new(self, seconds: float | None = 0.0) -> list[Commit]:
+        """Commits that came since the last call; waits up to *seconds* (None: for ever) for one. Empty also after ``stop``."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while not self._stopped:
+            if found := self._look():
+                return found
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return []
+            if not self._looking:
+                self._looking = self._watch()
+                continue  # what came before the watch stood
+            self._woken.wait(self._looking if left is None else min(left, self._looking))
+            self._woken.clear()
+        return []
+
+    def __iter__(self) -> Iterator[Commit]:
+        """Commits for ever, until ``stop``."""
+        while not self._stopped:
+            yield from self.new(None)
+
+    def _look(self) -> list[Commit]:
+        """Whole commits between where we are and what is published."""
+        journal = self._journal
+        if journal.trusted:
+            journal.refresh()
+        elif os.path.exists(os.path.join(self.folder, POSITION)):  # nobody had written since the boot: is there a writer now?
+            self._journal = Journal.open(self.folder, read_only=True, durable=self._durable)
+            journal.close()
+            journal = self._journal
+        end = journal.position
+        if end.sequence <= self.after:
+            return []
+        found = []
+        for frame in journal.frames(self._at, end):
+            if frame.sequence > self.after and frame.payload is not None:
+                found.append(Commit(frame))
+            self._at = frame.after()
+        self.after = end.sequence
+        return found
+
+    def _watch(self) -> float:
+        """Let the kernel wake us; how many seconds to wait for that at most."""
+        try:
+            from watchdog.events import FileSystemEventHandler
+            from watchdog.observers.inotify import InotifyObserver
+        except (ImportError, OSError):
+            return LOOK_SECONDS
+        woken = self._woken
+
+        class Waker(FileSystemEventHandler):
+            def on_modified(self, event: object) -> None:
+                woken.set()
+
+        observer = InotifyObserver()
+        observer.daemon = True
+        observer.schedule(Waker(), self.folder, recursive=False)
+        try:
+            observer.start()
+        except OSError:  # no watches left, or a file system that has none
+            return LOOK_SECONDS
+        self._observer = observer
+        return WATCHED_LOOK_SECONDS
+
+    def stop(self) -> None:
+        """End ``new`` and iteration, from any thread."""
+        self._stopped = True
+        self._woken.set()
+
+    def close(self) -> None:
+        """Stop, and let go of everything. May be called twice."""
+        self.stop()
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.stop()
+            observer.join()
+        self._journal.close()
+
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

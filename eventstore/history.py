@@ -1,0 +1,152 @@
+"""The past: commits in order, backwards, by number and by time, and the state as it was."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+
+from layerlog.eventstore.damage import Damage, Walk
+from layerlog.eventstore.errors import CommitUnknown, StoreClosed
+from layerlog.eventstore.frame import HEADER_BYTES, Frame
+from layerlog.eventstore.journal import Journal
+from layerlog.eventstore.position import Position
+from layerlog.eventstore.state import Commit, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.eventstore.reading import Reader
+    from layerlog.eventstore.rows import Rows
+    from layerlog.eventstore.state import Fold
+
+
+class History:
+    """The half of Ledger that reads the past. Each call opens the journal anew, so that threads never share a reader."""
+
+    folder: str
+    durable: bool
+    _closed: bool
+    _fold: Fold
+    _fold_version: int
+
+    @property
+    def sequence(self) -> int:
+        """The last durable commit."""
+        raise NotImplementedError
+
+    def _read_journal(self) -> Journal:
+        if self._closed:
+            raise StoreClosed
+        return Journal.open(self.folder, read_only=True, durable=self.durable)
+
+    def history(self, after: int = 0, until: int | None = None, reverse: bool = False) -> Iterator[Commit]:
+        """Commits after that one, up to that one (default: the newest); lost ones are left out."""
+        journal = self._read_journal()
+        try:
+            last = journal.position.sequence if until is None else min(until, journal.position.sequence)
+            for frame in backwards(journal, last) if reverse else journal.frames(journal.start_of(after + 1)):
+                if after < frame.sequence <= last:
+                    yield Commit(frame)
+                elif (frame.sequence <= after) if reverse else (frame.sequence > last):
+                    return
+        finally:
+            journal.close()
+
+    def commit_at(self, sequence: int) -> Commit:
+        """One commit. Raises: CommitUnknown."""
+        for commit in self.history(sequence - 1, sequence):
+            return commit
+        raise CommitUnknown(asked=sequence)
+
+    def at(self, sequence: int) -> Rows:
+        """The state as it was after that commit. Raises: CommitUnknown."""
+        if not 0 <= sequence <= self.sequence:
+            raise CommitUnknown(asked=sequence)
+        journal = self._read_journal()
+        try:
+            state = State(self.folder, journal, self._fold, fold_version=self._fold_version, may_write=False, until=sequence)
+            state.replay_to(sequence)
+        finally:
+            journal.close()
+        return state.rows
+
+    def sequence_at(self, time_ns: int) -> int:
+        """The last commit made at or before that time; 0 when there was none."""
+        journal = self._read_journal()
+        try:
+            start = journal.start_before(time_ns)
+            found = start.sequence
+            for frame in journal.frames(start):
+                if frame.time_ns > time_ns:
+                    break
+                found = frame.sequence
+            return found
+        finally:
+            journal.close()
+
+    def verify(self) -> Iterator[Damage]:
+        """Read the whole journal and tell what is not as it was written. Changes nothing."""
+        journal = self._read_journal()
+        try:
+            told: set[tuple[int, int]] = set()
+            for item in journal.walk(journal.start(), journal.position):
+                found = [item] if isinstance(item, Damage) else []
+                for damage in (*journal.damage.values(), *found):
+                    if (damage.segment, damage.offset) not in told:
+                        told.add((damage.segment, damage.offset))
+                        yield damage
+        finally:
+            journal.close()
+
+
+def backwards(journal: Reader, last: int) -> Iterator[Frame]:
+    """Frames up to commit *last*, newest first, by the lengths that each header holds of the frame before it."""
+    end = journal.position
+    if last < end.sequence:
+        for frame in journal.frames(journal.start_of(last)):
+            if frame.sequence <= last:
+                end = frame.after()
+            else:
+                break
+    while True:
+        yield from _backwards_in_segment(journal, end)
+        segment = journal.segment(end.segment)
+        before = end.segment - 1
+        if not segment.before_end or not os.path.exists(_path_of(journal, before)):
+            return
+        end = Position(before, segment.before_end, segment.first_sequence - 1, 0, segment.before_hash, segment.before_back)
+
+
+def _path_of(journal: Reader, number: int) -> str:
+    try:
+        return journal.segment(number).path
+    except FileNotFoundError:
+        return ""
+
+
+def _backwards_in_segment(journal: Reader, end: Position) -> Iterator[Frame]:
+    fd = journal.read_fd(end.segment)
+    offset, back, expected = end.offset, end.back, end.hash
+    while back:
+        header = os.pread(fd, HEADER_BYTES, offset - back)
+        frame = Frame(end.segment, header) if len(header) == HEADER_BYTES and sha256(header).digest() == expected else None
+        payload = os.pread(fd, frame.length, frame.offset + HEADER_BYTES) if frame is not None else b""
+        if frame is None or sha256(payload).digest() != frame.payload_hash:
+            yield from _forwards_turned(journal, end.segment, offset)  # damaged or redacted: look from the other side
+            return
+        frame.payload = payload
+        yield frame
+        offset, back, expected = frame.offset, frame.back, frame.previous
+
+
+def _forwards_turned(journal: Reader, number: int, until: int) -> list[Frame]:
+    start = journal.segment(number).start()
+    walk = Walk(journal.read_fd(number), start, until, journal.tag, proven=True)
+    frames: list[Frame] = []
+    for item in walk:
+        if isinstance(item, Damage):
+            journal.damage[item.segment, item.offset] = item
+        else:
+            frames.append(item)
+    return frames[::-1]

@@ -1,0 +1,250 @@
+"""Leases: who works on which ID right now. DESIGN §2.
+
+A lease is a file named after the ID with a lock that the kernel drops when its holder dies; never a PID or
+an age. A file whose lock is free is a *dead* lease: what it names may be half done, and recovery settles it.
+Shared leases pin: parents and reused layers of work in progress.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import weakref
+from hashlib import sha256
+
+from layerlog.eventstore import disk, ofd
+from layerlog.eventstore.errors import DiskError, InUse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NOTE_BYTES_MAX = 4096
+ROOM = ".room"
+"""A file without bytes, made with the folder: leases of a full disk are locks of its bytes."""
+
+
+class Lease:
+    """A held lease; a context manager."""
+
+    __slots__ = ("id", "path", "_before", "_fd", "__weakref__")
+
+    def __init__(self, lease_id: str, path: str, fd: int, before: dict[str, Any]) -> None:
+        self.id = lease_id
+        self.path = path
+        self._before = before
+        self._fd = fd
+        _held.add(self)
+
+    def before(self) -> dict[str, Any]:
+        """The note of a holder that died; empty when the lease was free. What it was doing must be settled first."""
+        return self._before
+
+    def note(self, note: dict[str, Any]) -> None:
+        """Replace what others, and recovery after us, read of this lease."""
+        _write_note(self._fd, note)
+
+    def sync(self) -> None:
+        """Make the lease and its note durable: for what recovery must know even after a power cut."""
+        disk.fsync(self._fd)
+        disk.sync_folder(os.path.dirname(self.path))
+
+    def rewrite(self, note: dict[str, Any]) -> None:
+        """Replace the note, durably: recovery after a power cut reads what it was doing."""
+        self.note(note)
+        self.sync()
+
+    def release(self) -> None:
+        """Let go; the file goes with its last holder. Does nothing the second time."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            # Only an exclusive holder may remove the name: others may wait on this very file.
+            if ofd.lock(fd, wait=False) and _is_named(fd, self.path):
+                disk.unlink(self.path)
+        except DiskError:
+            return  # the file stays as a dead lease that names nothing undone; the next to meet it removes it
+        finally:
+            os.close(fd)
+
+    def abandon(self) -> None:
+        """Close without removing the file: it becomes a dead lease, for recovery to settle."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Leases:
+    """The leases of a store: one folder of files."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def take(self, lease_id: str, note: dict[str, Any] | None = None, *, shared: bool = False, wait: bool = False) -> Lease:
+        """Take the lease of *lease_id*, a checked ID. Durable against nothing but the death of this process.
+
+        Raises: InUse when somebody else has it (unless *wait*).
+        """
+        note = note or {}
+        path = os.path.join(self.folder, lease_id)
+        self._wait_for_room(lease_id, shared, wait)
+        while True:
+            try:
+                fd = self._open(path)
+            except DiskError as full:
+                if full.errno not in disk.NO_ROOM:
+                    raise
+                return self._take_in_room(lease_id, path, shared, wait)
+            try:
+                if not ofd.lock(fd, shared=shared, wait=wait):
+                    raise InUse(id=lease_id, holder=describe(_read_note(fd)))
+                if _is_named(fd, path):
+                    lease = Lease(lease_id, path, fd, _read_note(fd))
+                    if not lease.before():  # else it says what is to be settled, until that is done
+                        _write_note(fd, note)
+                    return lease
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # its last holder removed it between our open and our lock
+
+    def _open(self, path: str) -> int:
+        try:
+            return disk.open_to_write(path, os.O_CREAT)
+        except FileNotFoundError:
+            disk.make_folders(self.folder)
+            os.close(disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT))
+            return disk.open_to_write(path, os.O_CREAT)
+
+    def _take_in_room(self, lease_id: str, path: str, shared: bool, wait: bool) -> Lease:
+        """On a disk too full for one more file: a byte of a file that is there stands for the ID.
+
+        Excludes as well as the file would, but tells nothing when its holder dies: what was half done is then found
+        after the next boot, or by ``gc``. Since a delete must work with no byte free.
+        """
+        fd = disk.open_to_write(os.path.join(self.folder, ROOM))
+        try:
+            held = ofd.lock_byte(fd, _byte_of(lease_id), shared=shared, wait=wait)
+            if not held or (os.path.exists(path) and not wait):
+                raise InUse(id=lease_id, holder="another process")
+        except BaseException:
+            os.close(fd)
+            raise
+        return Lease(lease_id, path, fd, {})
+
+    def _wait_for_room(self, lease_id: str, shared: bool, wait: bool) -> None:
+        """Whoever could not make a file holds a byte: not a lease for us until it is let go."""
+        try:
+            fd = os.open(os.path.join(self.folder, ROOM), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            if not ofd.lock_byte(fd, _byte_of(lease_id), shared=shared, wait=wait):
+                raise InUse(id=lease_id, holder="another process, on a full disk")
+        finally:
+            os.close(fd)
+
+    def files(self) -> list[str]:
+        """Names of all lease files, live or dead: usually none."""
+        try:
+            return [name for name in os.listdir(self.folder) if name != ROOM]
+        except FileNotFoundError:
+            return []
+
+    def dead(self) -> list[str]:
+        """IDs whose holder died before it was done."""
+        return [name for name, held, _ in self._all() if not held]
+
+    def holders(self) -> dict[str, dict[str, Any]]:
+        """Held IDs and what their holders noted."""
+        return {name: note for name, held, note in self._all() if held}
+
+    def holder(self, lease_id: str) -> dict[str, Any] | None:
+        """The note of whoever holds *lease_id* now, None when nobody does."""
+        for _, held, note in self._all([lease_id]):
+            return note if held else None
+        return None
+
+    def _all(self, names: list[str] | None = None) -> list[tuple[str, bool, dict[str, Any]]]:
+        if names is None:
+            try:
+                names = sorted(name for name in os.listdir(self.folder) if name != ROOM)
+            except FileNotFoundError:
+                return []
+        found = []
+        for name in names:
+            try:
+                fd = os.open(os.path.join(self.folder, name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            try:
+                found.append((name, ofd.is_held(fd), _read_note(fd)))
+            finally:
+                os.close(fd)
+        return found
+
+
+def _byte_of(lease_id: str) -> int:
+    return int.from_bytes(sha256(lease_id.encode("utf-8", "surrogateescape")).digest()[:7], "big")
+
+
+def describe(note: dict[str, Any]) -> str:
+    """A holder in a few words."""
+    what = str(note.get("program", "another process"))
+    if "pid" in note:
+        what += f" (PID {note['pid']})"
+    if note.get("doing"):
+        what += f", {note['doing']}"
+    return what
+
+
+def _is_named(fd: int, path: str) -> bool:
+    """Whether *path* is still this file: it may have been removed, and made again by somebody else."""
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(fd)
+    return (ours.st_ino, ours.st_dev) == (named.st_ino, named.st_dev)
+
+
+def _write_note(fd: int, note: dict[str, Any]) -> None:
+    """Note the holder; on a full disk nobody is noted, since a delete must still work."""
+    data = json.dumps(note).encode()[:NOTE_BYTES_MAX]
+    try:
+        disk.pwrite_all(fd, data.ljust(len(_raw_note(fd)), b" "), 0)
+    except OSError as error:
+        if error.errno not in (*disk.NO_ROOM, errno.EROFS):
+            raise
+
+
+def _raw_note(fd: int) -> bytes:
+    return os.pread(fd, NOTE_BYTES_MAX, 0)
+
+
+def _read_note(fd: int) -> dict[str, Any]:
+    try:
+        note = json.loads(_raw_note(fd) or b"{}")
+    except ValueError:  # half written
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+_held: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A forked child holds nothing: it closes its copies and leaves the locks to its parent."""
+    for lease in list(_held):
+        lease.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork)

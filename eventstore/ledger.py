@@ -1,0 +1,391 @@
+"""The ledger: decide, commit, fold. The journal and the state that follows from it, for threads and processes.
+
+    ledger = Ledger.create(folder, genesis, fold=fold, envelope=who)
+    done = ledger.commit(lambda rows: [event], envelope=who)
+    ledger.rows.get(key)
+
+Rows start with the ledger's own space ``k``: ``b"k\\0" + client key`` holds which commit it stands for.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+
+from layerlog.eventstore import codec
+from layerlog.eventstore.errors import NoSpace, ReadOnlyStore, RetryMismatch, StaleVersion, StoreClosed
+from layerlog.eventstore.group import Group, Seat
+from layerlog.eventstore.history import History
+from layerlog.eventstore.journal import Journal
+from layerlog.eventstore.requests import Committed, Request
+from layerlog.eventstore.rows import Overlay, Rows
+from layerlog.eventstore.state import Meta, State, fold_commit, key_row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Event = Any
+    Fold = Callable[[Rows, Event, "Meta"], Iterable[tuple[bytes, Any | None]]]
+    Decide = Callable[[Rows], list[Event]]
+
+
+PATIENT_AFTER = 64
+"""From so many commits of its own on, a process is taken to live long."""
+
+
+class Reading:
+    """``with ledger.reading() as rows``: the state stands still inside."""
+
+    __slots__ = ("_ledger",)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __enter__(self) -> Rows:
+        self._ledger._state_lock.acquire()
+        try:
+            self._ledger.catch_up()
+        except BaseException:
+            self._ledger._state_lock.release()
+            raise
+        return self._ledger._state.rows
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger._state_lock.release()
+
+
+class Exclusive:
+    """``with ledger.exclusively() as rows``: nobody commits inside, and rows are the newest state."""
+
+    __slots__ = ("_ledger", "_seat")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seat: Seat | None = None
+
+    def __enter__(self) -> Rows:
+        return self._ledger._enter_exclusive()
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger._leave_exclusive()
+
+
+class Ledger(History):
+    """An open ledger; safe to share between threads, not across a fork (StoreClosed in the child).
+
+    A commit is visible to others, and to this process, only once it is durable.
+    """
+
+    def __init__(self, folder: str, *, fold: Fold, read_only: bool = False, durable: bool = True, fold_version: int = 1) -> None:
+        """Open the ledger in *folder*. Raises: FileNotFoundError when there is none."""
+        self.folder = os.path.abspath(folder)
+        self.durable = durable
+        self.read_only = read_only
+        self._fold = fold
+        self._fold_version = fold_version
+        self._encoder = codec.Encoder()
+        self._closed = False
+        self._own_commits = 0
+        self._writer: Journal | None = None
+        self._reader = Journal.open(self.folder, read_only=True, durable=durable)
+        if not read_only and not self._reader.trusted:
+            self._open_writer()
+            self._reader.close()
+            self._reader = Journal.open(self.folder, read_only=True, durable=durable)
+        elif not read_only and self._reader.unproven():
+            self._open_writer().settle_if_free()
+            self._reader.refresh()
+        self._state_lock = threading.RLock()
+        self._group = Group(self._run)
+        self._state = State(self.folder, self._reader, fold, fold_version=fold_version, may_write=not read_only and durable)
+        self._state.replay(self._reader.position)
+        if self._state.has_units:
+            self._state.flush(self._state_lock)
+        _open_ledgers.add(self)
+
+    @classmethod
+    def open(cls, folder: str, fold: Fold, *, read_only: bool = False) -> Ledger:
+        """Open the ledger in *folder*. Raises: FileNotFoundError when there is none."""
+        return cls(folder, fold=fold, read_only=read_only)
+
+    @classmethod
+    def open_volatile(cls, folder: str, fold: Fold, *, read_only: bool = False) -> Ledger:
+        """The run journal of this boot: nothing in it is synced, and one of another boot is void and replaced."""
+        from layerlog.eventstore import volatile
+
+        volatile.prepare(folder)
+        return cls(folder, fold=fold, read_only=read_only, durable=False)
+
+    @classmethod
+    def create(
+        cls,
+        folder: str,
+        genesis: Event,
+        *,
+        fold: Fold,
+        envelope: dict[str, Any],
+        durable: bool = True,
+    ) -> Ledger:
+        """Make a ledger whose first event is *genesis*, durable, and open it; opens the one that is there."""
+        payload = codec.Encoder().encode([genesis], envelope)
+        Journal.create(os.path.abspath(folder), payload, durable=durable).close()
+        return cls(folder, fold=fold, durable=durable)
+
+    def close(self) -> None:
+        """Write what the next one who opens would have to replay, and close all files. Further calls raise StoreClosed."""
+        if not self._closed and self._own_commits >= PATIENT_AFTER:
+            self._state.flush(self._state_lock)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._closed = True
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> Rows:
+        """The durable state, caught up. For several reads that must fit together use ``reading``."""
+        self.catch_up()
+        return self._state.rows
+
+    def reading(self) -> Reading:
+        """A context in which the state, caught up, does not move."""
+        return Reading(self)
+
+    @property
+    def sequence(self) -> int:
+        """The last durable commit, caught up."""
+        self.catch_up()
+        return self._state.position.sequence
+
+    def catch_up(self) -> bool:
+        """Fold in what others made durable; whether there was anything. About 1 us when there was not."""
+        if self._closed:
+            raise StoreClosed
+        with self._state_lock:
+            if not self._reader.refresh():
+                return False
+            moved = self._state.replay(self._reader.position)
+        if self._state.has_units:
+            self._state.flush(self._state_lock)
+        return moved
+
+    # --- committing ---------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        decide: Decide,
+        *,
+        envelope: dict[str, Any],
+        key: str | None = None,
+        fingerprint: str | None = None,
+        expected: int | None = None,
+        reserve: bool = False,
+        guard: Callable[[], None] | None = None,
+    ) -> Committed:
+        """Run *decide* on the newest state and make its events one durable commit.
+
+        *decide* runs under the writer lock, perhaps in another thread and perhaps twice; what it raises is
+        raised here and fails nobody else. No events: nothing is written. *guard* runs after it, still under
+        the lock, before anything is written. *expected*: refuse when a row that the events change was changed
+        after that commit. *key*: a client key; the same key with the same *fingerprint* commits once.
+        *reserve*: may use the room kept for deletes on a full disk.
+        Raises: StaleVersion, RetryMismatch, NoSpace, OutcomeUnknown, RecordTooLarge, StoreClosed, ReadOnlyStore.
+        """
+        if self._closed:
+            raise StoreClosed
+        request = Request(decide, envelope, key, fingerprint, expected, reserve, guard)
+        self._group.submit(request)
+        if self._state.has_units:
+            self._state.flush(self._state_lock, patient=self._own_commits >= PATIENT_AFTER)
+        assert request.outcome is not None
+        return request.outcome
+
+    def _open_writer(self) -> Journal:
+        if self.read_only:
+            raise ReadOnlyStore
+        if self._writer is None:
+            self._writer = Journal.open(self.folder, durable=self.durable)
+        return self._writer
+
+    def _run(self, batch: list[Seat]) -> None:
+        """Commit a batch; sets each request's outcome or error."""
+        requests = _requests_in(batch)
+        try:
+            writer = self._open_writer()
+            writer.begin()
+        except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
+            for request in requests:
+                request.error = error
+            return
+        try:
+            self._commit_batch(writer, requests)
+        except NoSpace as error:
+            self._without_room(writer, requests, error)
+        except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
+            _fail(requests, error)
+        finally:
+            writer.end()
+
+    def _without_room(self, writer: Journal, requests: list[Request], error: NoSpace) -> None:
+        """The disk is full: changes that free room go alone, the others fail."""
+        leaving = [request for request in requests if request.reserve and request.error is None]
+        _fail([request for request in requests if not request.reserve], error)
+        if len(leaving) == len(requests):
+            _fail(requests, error)
+            return
+        try:
+            self._commit_batch(writer, leaving)
+        except BaseException as again:  # noqa: BLE001 - handed to its caller, who raises it
+            _fail(leaving, again)
+
+    def _commit_batch(self, writer: Journal, requests: list[Request]) -> None:
+        """The one way to change: catch up, decide, write, fold, answer. Under the writer lock."""
+        self._catch_up_to(writer)
+        before = writer.position
+        sequence, time_ns = before.sequence, before.time_ns
+        batch_rows = Overlay(self._state.rows) if len(requests) > 1 else None
+        rows = batch_rows if batch_rows is not None else self._state.rows
+        accepted: list[Request] = []
+        for request in requests:
+            time_ns = max(time.time_ns(), time_ns + 1)
+            try:
+                if not self._decided(request, rows, sequence + 1, time_ns):
+                    continue
+            except Exception as error:  # noqa: BLE001 - handed to its caller, who raises it
+                request.error = error
+                continue
+            accepted.append(request)
+            sequence += 1
+            if batch_rows is not None:
+                batch_rows.update(request.changes.items())
+        if not accepted:
+            return
+        points = writer.append(
+            [request.payload for request in accepted],
+            [request.outcome.time_ns for request in accepted if request.outcome],
+            reserve=all(request.reserve for request in accepted),
+        )
+        self._own_commits += len(accepted)
+        with self._state_lock:
+            for request, point in zip(accepted, points, strict=True):
+                self._state.apply(request.changes, point.sequence)
+                self._state.stand_at(point)
+            self._reader.follow(writer)
+
+    def _catch_up_to(self, writer: Journal) -> None:
+        with self._state_lock:
+            if writer.position.sequence > self._state.position.sequence:
+                self._reader.follow(writer)
+                self._state.replay(writer.position)
+
+    def _decided(self, request: Request, rows: Rows, sequence: int, time_ns: int) -> bool:
+        """Decide one request and fold it; False when there is nothing to write."""
+        if request.key is not None:
+            known = rows.get(key_row(request.key))
+            if known is not None:
+                request.outcome = self._repeated(request, known)
+                return False
+        events = request.decide(rows)
+        if not events:
+            request.outcome = Committed(sequence - 1, time_ns, [])
+            return False
+        if request.guard is not None:
+            request.guard()
+        request.payload = self._encoder.encode(events, request.envelope, request.key, request.fingerprint)
+        meta = Meta(sequence, time_ns, request.envelope.get("actor", ""))
+        request.changes = fold_commit(self._fold, rows, meta, events, request.key, request.fingerprint)
+        if request.expected is not None and request.expected < sequence - 1:
+            self._check_expected(request)
+        request.outcome = Committed(sequence, time_ns, events, changes=request.changes)
+        return True
+
+    def _check_expected(self, request: Request) -> None:
+        expected = request.expected
+        assert expected is not None
+        past = self.at(expected) if expected < self._state.base_sequence else None
+        for key in request.changes:
+            found = self._state.touched.get(key, 0)
+            if found <= expected and past is not None and past.get(key) != self._state.recent.get(key):
+                found = self._state.base_sequence
+            if found > expected:
+                raise StaleVersion(expected=expected, found=found, what=_legible(key))
+
+    def _repeated(self, request: Request, known: dict[str, Any]) -> Committed:
+        sequence: int = known["s"]
+        if known["f"] != request.fingerprint:
+            raise RetryMismatch(key=request.key, sequence=sequence)
+        commit = self.commit_at(sequence)
+        return Committed(sequence, commit.time_ns, commit.events, repeated=True)
+
+    def exclusively(self) -> Exclusive:
+        """A context that holds the writer lock, caught up: for what must not race a commit (the blob collector)."""
+        return Exclusive(self)
+
+    def _enter_exclusive(self) -> Rows:
+        if self._closed:
+            raise StoreClosed
+        self._group.enter()
+        try:
+            writer = self._open_writer()
+            writer.begin()
+            try:
+                self._catch_up_to(writer)
+            except BaseException:
+                writer.end()
+                raise
+        except BaseException:
+            self._group.leave()
+            raise
+        return self._state.rows
+
+    def _leave_exclusive(self) -> None:
+        assert self._writer is not None
+        self._writer.end()
+        self._group.leave()
+
+    def has_damage(self) -> bool:
+        """Whether reading has met records that are lost: then what seems unclaimed may be claimed by one of them."""
+        return any(not found.mended for found in self._reader.damage.values())
+
+
+def _requests_in(batch: list[Seat]) -> list[Request]:
+    """The group runs what the ledger submitted."""
+    return [seat for seat in batch if isinstance(seat, Request)]
+
+
+def _fail(requests: list[Request], error: BaseException) -> None:
+    for request in requests:
+        if request.error is None and (request.outcome is None or request.payload):
+            request.error = error
+
+
+def _legible(key: bytes) -> str:
+    return key.replace(b"\0", b" ").decode("utf-8", "replace")
+
+
+_open_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child every ledger is closed: it shares the parent's locks and must not drop them."""
+    for ledger in list(_open_ledgers):
+        ledger._state_lock = threading.RLock()
+        ledger._group = Group(ledger._run)
+        ledger._let_go()
+
+
+os.register_at_fork(after_in_child=_after_fork)

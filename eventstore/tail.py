@@ -1,0 +1,196 @@
+"""Where a journal ends, and making its end clean: what a reboot, a dead writer or a cut file leaves behind.
+
+Whole frames are believed, after their bytes were written again: after a failed fsync the page cache may
+show what the disk does not have, and a second fsync would succeed. Torn bytes are kept in
+``quarantine/``, then the rest of the segment is zeroed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from hashlib import sha256
+
+from layerlog.eventstore import disk, segments
+from layerlog.eventstore.damage import Damage, Walk
+from layerlog.eventstore.errors import JournalError
+from layerlog.eventstore.frame import CHAIN_START, HEADER_BYTES, Frame
+from layerlog.eventstore.position import Position
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from layerlog.eventstore.reading import Reader
+
+QUARANTINE = "quarantine"
+
+
+class Ending:
+    """Where the journal ends, and from which offset on its bytes are not proven durable."""
+
+    __slots__ = ("end", "rewrite_from", "in_damaged_segment")
+
+    def __init__(self, end: Position, rewrite_from: int, in_damaged_segment: bool) -> None:
+        self.end = end
+        self.rewrite_from = rewrite_from
+        self.in_damaged_segment = in_damaged_segment
+
+
+def journal_id(journal: Reader, listing: list[tuple[int, int, str]]) -> bytes:
+    """The ID in the first readable segment header, or in the copy of the genesis. Raises: JournalError."""
+    for _, _, name in listing:
+        path = os.path.join(journal.segments_folder, name)
+        segment = segments.parse(_start_of(path), path)
+        if segment is not None:
+            return segment.journal_id
+    path = os.path.join(journal.folder, "genesis")
+    copy = segments.parse(_start_of(path), path)
+    if copy is None:
+        raise JournalError(f"no segment of {journal.segments_folder} has a readable header")
+    return copy.journal_id
+
+
+def _start_of(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(segments.HEADER_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def read_segment(journal: Reader, number: int) -> segments.Segment:
+    """The header of a segment; where it is damaged, what file name and size tell. Raises: FileNotFoundError."""
+    entries = [entry for entry in segments.listing(journal.segments_folder) if entry[0] == number]
+    if not entries:
+        raise FileNotFoundError(2, f"segment {number} is missing", journal.segments_folder)
+    _, first_sequence, name = entries[0]
+    path = os.path.join(journal.segments_folder, name)
+    segment = segments.parse(_start_of(path), path)
+    if segment is not None and segment.number == number and segment.journal_id == journal.id:
+        return segment
+    mended = segments.mend(_start_of(path), path)
+    if mended is not None and mended.number == number and mended.journal_id == journal.id:
+        found = Damage(number, 0, segments.HEADER_BYTES, "a segment header", "a flipped bit", first_sequence, first_sequence - 1, True)
+        journal.damage[number, 0] = found
+        return mended
+    size = os.path.getsize(path)
+    damage = Damage(number, 0, segments.HEADER_BYTES, "a segment header", "other bytes", first_sequence, first_sequence - 1, True)
+    journal.damage[number, 0] = damage
+    before = CHAIN_START if number == 1 else b""
+    segment = segments.Segment(number, first_sequence, size, segments.RESERVE_BYTES, 0, 0, before, journal.id, 0, segments.WHY_UNKNOWN)
+    segment.path = path
+    return segment
+
+
+def stands(journal: Reader, position: Position) -> bool:
+    """Whether the journal on disk still reaches a published position (it may have been cut or replaced)."""
+    try:
+        fd = journal.read_fd(position.segment)
+    except FileNotFoundError:
+        return False
+    if os.fstat(fd).st_size < position.offset:
+        return False
+    if not position.back:
+        return journal.segment(position.segment).before_hash == position.hash
+    header = os.pread(fd, HEADER_BYTES, position.offset - position.back)
+    return sha256(header).digest() == position.hash
+
+
+def find_end(journal: Reader) -> Ending:
+    """Read the last segment to its end. Damage in it goes to ``journal.damage``."""
+    number = segments.listing(journal.segments_folder)[-1][0]
+    segment = journal.segment(number)
+    start = segment.start()
+    fd = journal.read_fd(number)
+    walk = Walk(fd, start, os.fstat(fd).st_size, journal.tag, proven=False)
+    last: Frame | None = None
+    for item in walk:
+        if isinstance(item, Damage):
+            journal.damage[item.segment, item.offset] = item
+        else:
+            last = item
+    end = walk.position
+    if not end.hash:
+        end = _chained(journal, end)
+    return Ending(end, last.batch_start if last else end.offset, segment.why == segments.WHY_UNKNOWN)
+
+
+def restore_genesis(journal: Reader) -> bool:
+    """Write the first bytes of a journal that was cut before its commit 1 again, from their copy. Under the writer lock."""
+    try:
+        with open(os.path.join(journal.folder, "genesis"), "rb", buffering=0) as file:
+            copy = file.read()
+    except FileNotFoundError:
+        return False
+    segment = segments.parse(copy[: segments.HEADER_BYTES], "")
+    if segment is None or segment.journal_id != journal.id:
+        return False
+    fd = disk.open_to_write(journal.segment(1).path)
+    try:
+        there = os.pread(fd, os.fstat(fd).st_size, 0).rstrip(b"\0")
+        if there:
+            keep(journal, f"genesis-{time.time_ns()}", there)
+        disk.pwrite_all(fd, copy.ljust(len(there), b"\0"), 0)
+        disk.write_zeros(fd, max(len(copy), len(there)), segment.size - max(len(copy), len(there)))
+        disk.fsync(fd)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _chained(journal: Reader, end: Position) -> Position:
+    """*end* of a segment without header and frames, with the hash and sequence of the segments before it."""
+    listing = segments.listing(journal.segments_folder)
+    before = [number for number, _, _ in listing if number < end.segment]
+    if not before:
+        return Position(end.segment, end.offset, end.sequence, end.time_ns, CHAIN_START, 0)
+    segment = journal.segment(before[-1])
+    fd = journal.read_fd(before[-1])
+    walk = Walk(fd, segment.start(), os.fstat(fd).st_size, journal.tag, proven=False)
+    for _ in walk:
+        pass
+    last = walk.position
+    return Position(end.segment, end.offset, max(end.sequence, last.sequence), last.time_ns, last.hash, 0)
+
+
+def end_after(journal: Reader, proven: Position) -> Position:
+    """The point after the whole frames that follow a durable point in its segment."""
+    fd = journal.read_fd(proven.segment)
+    walk = Walk(fd, proven, os.fstat(fd).st_size, journal.tag, proven=False)
+    for item in walk:
+        if isinstance(item, Damage):
+            journal.damage[item.segment, item.offset] = item
+    return walk.position
+
+
+def settle(journal: Reader, fd: int, rewrite_from: int, end: Position) -> None:
+    """Make the bytes up to *end* durable and the rest of the segment zeros. Under the writer lock.
+
+    Torn bytes are durable in ``quarantine/`` before they are overwritten.
+    """
+    size = os.fstat(fd).st_size
+    torn = _torn_bytes(fd, end.offset, size)
+    if torn:
+        keep(journal, f"torn-{end.segment:08d}-{end.offset}-{time.time_ns()}", torn)
+        disk.write_zeros(fd, end.offset, len(torn))
+    if rewrite_from < end.offset:
+        disk.pwrite_all(fd, os.pread(fd, end.offset - rewrite_from, rewrite_from), rewrite_from)
+    if journal.durable and (torn or rewrite_from < end.offset):
+        disk.fdatasync(fd)
+
+
+def _torn_bytes(fd: int, offset: int, size: int) -> bytes:
+    rest = os.pread(fd, max(size - offset, 0), offset)
+    return rest.rstrip(b"\0")
+
+
+def keep(journal: Reader, name: str, data: bytes) -> None:
+    """Put bytes into ``quarantine/``, durable; on a full disk they are given up, since the store must open."""
+    folder = os.path.join(journal.folder, QUARANTINE)
+    try:
+        disk.make_folder(folder)
+        disk.write_beside(os.path.join(folder, name), data, durable=journal.durable)
+        if journal.durable:
+            disk.sync_folder(journal.folder)
+    except OSError as error:
+        if error.errno not in disk.NO_ROOM:
+            raise

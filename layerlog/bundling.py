@@ -1,0 +1,209 @@
+"""Bundles: a journal without any contents, as a tar that can be sent, and replayed to the same state elsewhere.
+
+The tar holds ``bundle.json`` and the segments under ``journal/``, each up to where it ended, with owners and
+times of zero: the same journal gives the same bytes. A redacted bundle has other payloads, of equal length and
+with the frames' headers as they were, so its chain verifies.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+from hashlib import sha256
+
+from attrs import frozen
+
+from layerlog.eventstore import disk, segments
+from layerlog.eventstore.damage import REDACTED, is_redacted
+from layerlog.eventstore.errors import InvalidImage, InvalidRequest, NotSupported
+from layerlog.eventstore.frame import HEADER_BYTES
+from layerlog.eventstore.genesis import journal_folder
+from layerlog.eventstore.journal import GENESIS, Journal
+from layerlog.eventstore.position import Position, boot_id
+from layerlog.eventstore.reading import SEGMENTS
+from layerlog.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from layerlog.core import Core
+
+FORMAT = 1
+DOCUMENT = "bundle.json"
+DRIVER = "null"
+_MEMBER = re.compile(SEGMENTS + r"/[0-9]{8}-[0-9]{16}" + re.escape(segments.SUFFIX))
+
+
+@frozen
+class Bundle:
+    """What is in a bundle."""
+
+    path: str
+    sequence: int
+    """The last commit in it."""
+    head: str
+    size: int
+    """Bytes of the tar."""
+    redacted: bool
+
+
+def bundle(core: Core, path: str | os.PathLike[str], *, redact: bool = False) -> Bundle:
+    """See ``Store.bundle``."""
+    target = os.path.abspath(os.fspath(path))
+    journal = Journal.open(core.ledger.folder, read_only=True, durable=True)
+    aside = f"{target}.{os.getpid()}.new"
+    try:
+        end = journal.position
+        head = f"{end.sequence}:{end.hash.hex()}"
+        document = {"format": FORMAT, "sequence": end.sequence, "head": head, "redacted": redact}
+        with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            _add(tar, DOCUMENT, json.dumps(document, sort_keys=True).encode() + b"\n")
+            words = _Words()
+            for segment, start, stop in _pieces(journal, end):
+                data = os.pread(journal.read_fd(segment.number), stop.offset, 0)
+                _add(tar, f"{SEGMENTS}/{os.path.basename(segment.path)}", _redacted(journal, data, start, stop, words) if redact else data)
+        os.replace(aside, target)
+    finally:
+        disk.unlink(aside)
+        journal.close()
+    return Bundle(target, end.sequence, head, os.path.getsize(target), redact)
+
+
+def _pieces(journal: Journal, end: Position) -> Iterator[tuple[segments.Segment, Position, Position]]:
+    """Each segment up to *end*, with the points where its frames begin and end."""
+    numbers = [number for number, _, _ in segments.listing(journal.segments_folder) if number <= end.segment]
+    for number, following in zip(numbers, [*numbers[1:], 0], strict=True):
+        segment = journal.segment(number)
+        stop = end
+        if following:
+            after = journal.segment(following)
+            size = after.before_end or os.fstat(journal.read_fd(number)).st_size
+            stop = Position(number, size, after.first_sequence - 1, after.time_ns, after.before_hash, after.before_back)
+        yield segment, segment.start(), stop
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), 0o644
+    tar.addfile(member, io.BytesIO(data))
+
+
+# --- redaction
+
+
+class _Words:
+    """Placeholders in order of appearance: the same word gets the same one, and tells nothing of it."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+
+    def __call__(self, word: str) -> str:
+        return self._given.setdefault(word, f"w{len(self._given) + 1}")
+
+
+def _redacted(journal: Journal, data: bytes, start: Position, stop: Position, words: _Words) -> bytes:
+    found = bytearray(data)
+    for frame in journal.frames(start, stop):
+        if frame.payload is not None and not is_redacted(frame.payload):
+            at = frame.offset + HEADER_BYTES
+            found[at : at + frame.length] = redact_payload(frame.payload, words)
+    return bytes(found)
+
+
+def redact_payload(payload: bytes, words: _Words) -> bytes:
+    """The payload without what may be private, of the same length. Raises NotSupported when that has no room."""
+    document = json.loads(payload)
+    kept: dict[str, Any] = {"envelope": {}, "events": [_redacted_event(event, words) for event in document["events"]]}
+    command = document["envelope"].get("command")
+    if "key" in document:
+        kept.update(key=words(document["key"]), print="")
+    for envelope in ({"command": command, "redacted": 1} if command else {}, {}):
+        kept["envelope"] = envelope
+        rest = b'",' + json.dumps(kept, separators=(",", ":")).encode("ascii")[1:-1]
+        room = len(payload) - len(REDACTED) - 64 - len(rest) - 1
+        if room >= 0:
+            rest += b" " * room + b"}"
+            return REDACTED + sha256(rest).hexdigest().encode("ascii") + rest
+    raise NotSupported("a record is too short to be redacted at its length")
+
+
+def _redacted_event(event: dict[str, Any], words: _Words) -> dict[str, Any]:
+    found = dict(event)
+    for field in ("names", "names_history"):
+        if field in found:
+            found[field] = [words(name) for name in found[field]]
+    for field in ("metadata", "mount_label", "path"):
+        if found.get(field):
+            found[field] = words(found[field])
+    if "flags" in found:
+        found["flags"] = {}
+    if "options" in found:
+        found["options"] = []
+    return found
+
+
+# --- replay
+
+
+def replay(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Store:
+    """Make a store of a bundle in *root*, on the null driver, and open it: the same records, past and present, no contents.
+
+    *root* may hold other things, but no replayed store yet. Raises InvalidImage (not a bundle, or not whole), InvalidRequest.
+    """
+    target = os.path.abspath(os.path.expanduser(os.fspath(root)))
+    folder = journal_folder(target, DRIVER)
+    if Journal.exists(folder):
+        raise InvalidRequest(f"{folder} holds a journal already: give another --graph directory")
+    document, parts = _read(os.fspath(path))
+    disk.make_folders(os.path.join(folder, SEGMENTS))
+    for name, data in sorted(parts.items(), reverse=True):  # the first segment makes it a journal
+        _write_segment(os.path.join(folder, name), data)
+    _write(os.path.join(folder, GENESIS), _first_bytes(parts[min(parts)]))
+    _write(os.path.join(folder, "settled"), boot_id().hex().encode())  # nothing of this boot is to be recovered
+    store = Store(target, driver=DRIVER)
+    if store.head() != document["head"]:
+        found = store.head()
+        store.close()
+        raise InvalidImage(where=os.fspath(path), why=f"its journal ends with {found[:20]}…, its {DOCUMENT} says {document['head'][:20]}…")
+    return store
+
+
+def _read(path: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    try:
+        with tarfile.open(path) as tar:
+            members = {member.name: (tar.extractfile(member) or io.BytesIO()).read() for member in tar if member.isfile()}
+        document = json.loads(members.pop(DOCUMENT))
+    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
+        raise InvalidImage(where=path, why=f"not a bundle ({error})") from error
+    strange = [name for name in members if not _MEMBER.fullmatch(name)]
+    if strange or not members or document.get("format") != FORMAT or not isinstance(document.get("head"), str):
+        raise InvalidImage(where=path, why=f"not a bundle of format {FORMAT}")
+    return document, members
+
+
+def _write_segment(path: str, data: bytes) -> None:
+    """A segment as it was, zero-filled to its size."""
+    segment = segments.parse(data[: segments.HEADER_BYTES], path)
+    size = max(segment.size if segment is not None and segment.size <= 2 * segments.BYTES_MAX else 0, len(data))
+    _write(path, data, size)
+
+
+def _write(path: str, data: bytes, size: int = 0) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        disk.pwrite_all(fd, data, 0)
+        disk.write_zeros(fd, len(data), max(size - len(data), 0))
+        disk.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _first_bytes(data: bytes) -> bytes:
+    """What the copy of the genesis holds: the first segment's header and first frame."""
+    length = int.from_bytes(data[segments.HEADER_BYTES + 16 : segments.HEADER_BYTES + 20], "little")
+    return data[: segments.HEADER_BYTES + HEADER_BYTES + length]

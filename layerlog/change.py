@@ -1,0 +1,140 @@
+"""One change from start to end. The steps stand here in order; everything else is called from here.
+
+Law 2 (DESIGN §2): what creates makes its effects durable first and then commits; what deletes
+commits first and then has its effects. ``commit`` is a change of records alone; ``remove`` is one
+that also takes layers away or brings them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from layerlog.blob_keeping import blobs_in
+from layerlog.decide.common import UNKNOWN, unchanged_since
+from layerlog.eventstore.errors import BlobMissing, StoreError
+from layerlog.projections.items import get
+from layerlog.projections.keys import key
+from layerlog.projections.trash import entry_name
+from layerlog.recovery import after_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from layerlog.core import Core
+    from layerlog.eventstore.requests import Committed
+    from layerlog.eventstore.rows import Rows
+    from layerlog.projections.items import Row
+
+Decide = Callable[["Rows"], list["Any"]]
+
+
+class _PlanAgain(StoreError):
+    """The state moved between plan and lock: more layers are touched than leases are held for."""
+
+
+def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False) -> Committed:
+    """Decide on the caught-up state under the writer lock and make the events durable as one commit.
+
+    Durable and visible on return. *what* describes the request: with a client key, a retry of the
+    same request returns the first outcome (``repeated``) and another request raises RetryMismatch.
+    Raises what *decide* raises, StaleVersion, BlobMissing, JournalError.
+    """
+    terms = core.terms
+
+    def decide_checked(rows: Rows) -> list[Any]:
+        events = decide(rows)
+        if terms.expected is not None:
+            unchanged_since(rows, events, terms.expected)
+        _blobs_there(core, events)
+        return events
+
+    committed = core.ledger.commit(decide_checked, envelope=terms.envelope, key=terms.key, fingerprint=what, reserve=reserve)
+    if core.lazy.hooks and committed.events and not committed.repeated:
+        from layerlog.following import tell
+
+        tell(core, committed)
+    return committed
+
+
+def outcome(core: Core, committed: Committed, kind: str, item_id: str) -> Row:
+    """The row of a thing as that commit left it, whatever somebody did to it since. Raises the kind's NotFound."""
+    row: Row | None = committed.changes.get(key(kind, item_id))
+    if row is None:
+        row = get(core.ledger.at(committed.sequence), kind, item_id)
+    if row is None:
+        raise UNKNOWN[kind](asked=item_id)
+    return row
+
+
+def remove(core: Core, decide: Decide, what: str = "") -> Committed:
+    """A change that deletes layers, or brings deleted ones back, among other things.
+
+    plan -> lease every layer it touches -> bring back what is restored -> decide again and commit ->
+    put aside what is deleted. A crash anywhere is settled from the leases (recovery.py).
+    Raises InUse when somebody works on one of the layers.
+    """
+    _ = core.driver  # must open before anything is committed that it is to carry out
+    while True:
+        with core.reading() as rows:
+            planned = _touched(decide(rows))
+        try:
+            return _remove_planned(core, decide, what, planned)
+        except _PlanAgain:
+            continue
+
+
+def _remove_planned(core: Core, decide: Decide, what: str, planned: set[str]) -> Committed:
+    def decide_within_leases(rows: Rows) -> list[Any]:
+        events = decide(rows)
+        if not _touched(events) <= planned:
+            raise _PlanAgain("planned on an older state")
+        return events
+
+    with ExitStack() as stack:
+        leases = [stack.enter_context(core.lease(layer_id, "delete or restore")) for layer_id in sorted(planned)]
+        with core.reading() as rows:
+            restoring = [event for event in decide_within_leases(rows) if event["type"] == "LayerRestored"]
+        try:
+            _bring_back(core, restoring)
+            committed = commit(core, decide_within_leases, what, reserve=True)
+            if not committed.repeated:
+                put_aside(core, committed)
+        except BaseException as error:
+            for lease in leases:
+                after_failure(core, lease, error)
+            raise
+        return committed
+
+
+def _touched(events: list[Any]) -> set[str]:
+    return {event["id"] for event in events if event["type"] in ("LayerDeleted", "LayerRestored")}
+
+
+def _bring_back(core: Core, restoring: list[Any]) -> None:
+    """Effect before commit: contents return to their place."""
+    for event in restoring:
+        entry = entry_name(event["deleted_at"], event["id"])
+        if core.driver.in_trash(entry):
+            core.driver.bring_back(entry, event["id"])
+
+
+def put_aside(core: Core, committed: Committed) -> None:
+    """Effect after commit: unmount and rename away what *committed* deleted; free what is not kept."""
+    for event in committed.events:
+        if event["type"] == "LayerDeleted":
+            core.lazy.deleted = True
+            entry = entry_name(committed.sequence, event["id"])
+            core.forget_mount(event["id"])
+            core.driver.put_aside(event["id"], entry)
+            if not event["kept"]:
+                core.driver.free(entry)
+
+
+def _blobs_there(core: Core, events: list[Any]) -> None:
+    """Every blob that *events* refer to is there, now, under the writer lock (the collector needs that lock)."""
+    for event in events:
+        for digest in blobs_in(event):
+            if not core.blobs.has(digest):
+                raise BlobMissing(digest=digest)

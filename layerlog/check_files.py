@@ -1,0 +1,113 @@
+"""Litter: files of a store that no record claims, and that nobody is working on.
+
+Each is looked at twice, since others may be at work: it must be there, unleased, and unclaimed, in this order; who
+creates holds the lease until the record is there.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from layerlog.blob_keeping import SHARED_LEASE, unclaimed
+from layerlog.eventstore.blobs import ASIDE
+from layerlog.findings import COSMETIC, METADATA, MISSING, Finding
+from layerlog.projections import mounts, trash
+from layerlog.projections.items import get
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.core import Core
+
+SETTLE = "layerlog gc"
+
+
+def litter(core: Core) -> Iterator[Finding]:
+    """Driver folders, staged contents, trash entries, blobs, leases and mounts that nothing claims."""
+    yield from _driver_folders(core)
+    yield from _staged(core)
+    yield from _trash(core)
+    yield from _blobs(core)
+    yield from _leases(core)
+    yield from _mounts(core)
+
+
+def _driver_folders(core: Core) -> Iterator[Finding]:
+    for layer_id in core.driver.list():
+        if not _claimed(core, layer_id) and core.driver.exists(layer_id):
+            message = f"layer {layer_id}: layer in lower level storage driver not accounted for"
+            yield Finding(COSMETIC, "layer", layer_id, message, f"{core.driver.path(layer_id)} has no record", SETTLE)
+
+
+def _claimed(core: Core, layer_id: str) -> bool:
+    """A lease first, then a record: a creator lets go only when its record is there."""
+    return core.leases.holder(layer_id) is not None or core.layer_row(layer_id) is not None
+
+
+def _staged(core: Core) -> Iterator[Finding]:
+    folder = os.path.join(core.driver.home, "staging")
+    for name in _names(folder):
+        layer_id = name.removeprefix(".superseded.")
+        if core.leases.holder(layer_id) is None and os.path.lexists(os.path.join(folder, name)):
+            message = f"store staging/{name}: staged contents that nobody works on"
+            yield Finding(COSMETIC, "store", f"staging/{name}", message, f"{folder}/{name}: its lease is free", SETTLE)
+
+
+def _trash(core: Core) -> Iterator[Finding]:
+    for entry in core.driver.trash():
+        sequence, layer_id = trash.split_entry(entry)
+        if core.leases.holder(layer_id) is not None:
+            continue
+        with core.reading() as rows:
+            row = trash.get(rows, "layer", sequence, layer_id)
+        if (row is None or not row["kept"]) and core.driver.in_trash(entry):
+            message = f"store trash/{entry}: trash that no deletion claims"
+            yield Finding(COSMETIC, "store", f"trash/{entry}", message, f"{core.driver.home}/trash/{entry} has no record", SETTLE)
+
+
+def _blobs(core: Core) -> Iterator[Finding]:
+    """What nothing refers to, and what a writer left half written."""
+    if core.leases.holder(SHARED_LEASE) is not None:
+        return  # somebody is putting blobs: what they wrote is referred to when they are done
+    for digest in sorted(unclaimed(core)):
+        if core.leases.holder(SHARED_LEASE) is None and core.blobs.has(digest):
+            message = f"store {digest}: big data that nothing refers to"
+            proof = f"{core.blobs.path(digest)} has no reference, nor had one within retention"
+            yield Finding(COSMETIC, "store", digest, message, proof, SETTLE)
+    for name in _names(os.path.join(core.blobs.folder, ASIDE)):
+        message = f"store blobs/{ASIDE}/{name}: half-written big data"
+        yield Finding(COSMETIC, "store", f"blobs/{ASIDE}/{name}", message, "its writer is gone", SETTLE)
+
+
+def _leases(core: Core) -> Iterator[Finding]:
+    for name in core.leases.dead():
+        message = f"store leases/{name}: the lease of a process that died"
+        yield Finding(COSMETIC, "store", f"leases/{name}", message, "its lock is free; opening the store settles it", "layerlog status")
+
+
+def _mounts(core: Core) -> Iterator[Finding]:
+    """What is mounted must be counted. (A count without a mount is the next boot's business, or vfs.)"""
+    with core.mount_rows() as rows:
+        counted = {row["id"]: row["path"] for row in mounts.every(rows)}
+    for layer_id in core.driver.list():
+        if layer_id not in counted and core.driver.mounted(layer_id):
+            with core.mount_rows() as rows:
+                late = mounts.get(rows, layer_id)
+            if late is None:
+                message = f"layer {layer_id}: mounted, but nobody counts it"
+                proof = f"the kernel shows a mount in {core.driver.path(layer_id)}; the run journal has none"
+                yield Finding(METADATA, "layer", layer_id, message, proof, f"layerlog unmount --force {layer_id}")
+    for layer_id, path in counted.items():
+        with core.reading() as rows:
+            row = get(rows, "layer", layer_id)
+        if row is not None and not os.path.isdir(path):
+            message = f"layer {layer_id}: its mount point is missing"
+            yield Finding(MISSING, "layer", layer_id, message, f"{path} is no folder", f"layerlog unmount --force {layer_id}")
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []

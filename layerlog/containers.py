@@ -1,0 +1,132 @@
+"""What Store offers about containers."""
+
+from __future__ import annotations
+
+import os
+
+from layerlog import change
+from layerlog.core import Core
+from layerlog.decide import containers as decide
+from layerlog.decide.common import need
+from layerlog.eventstore.ids import check_id, check_names, new_id
+from layerlog.projections import layers as layer_rows
+from layerlog.records import Container, Image, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from layerlog.eventstore.events import MapEntry
+
+
+class ContainerMethods(Core):
+    """Create, commit and delete containers."""
+
+    def create_container(
+        self,
+        image: str | Record = "",
+        *,
+        id: str = "",
+        names: Iterable[str] = (),
+        name: str = "",
+        metadata: str = "",
+        label: str = "",
+        uid_map: Sequence[MapEntry] = (),
+        gid_map: Sequence[MapEntry] = (),
+        volatile: bool = False,
+        layer: str = "",
+        big_data: Mapping[str, bytes] | None = None,
+        flags: dict[str, Any] | None = None,
+    ) -> Container:
+        """Make a container with a fresh layer on an image (or on *layer*, or on nothing). Durable on return.
+
+        Raises ImageUnknown, LayerUnknown, DuplicateID, DuplicateContainerName, InvalidID, InvalidName.
+        """
+        self.must_write()
+        container_id, layer_id = check_id(id) if id else new_id(), new_id()
+        wanted = check_names([*([name] if name else []), *names])
+        asked = image.id if isinstance(image, Record) else image
+        fields: dict[str, Any] = {
+            "metadata": metadata,
+            "uid_map": list(uid_map),
+            "gid_map": list(gid_map),
+            "flags": {"MountLabel": label, "ProcessLabel": "", **({"Volatile": True} if volatile else {}), **(flags or {})},
+        }
+        with self.stored(big_data, "container") as items:
+            committed = change.commit(
+                self,
+                lambda rows: decide.create(rows, container_id, layer_id, asked, wanted, label, layer, big_data=items, **fields),
+                f"create-container {asked} {id} {wanted}",
+            )
+        return Container(change.outcome(self, committed, "container", committed.events[-1]["id"]))
+
+    def delete_container(self, asked: str) -> None:
+        """Delete a container and its layer, mounted or not. Durable on return; restorable within retention.
+
+        Raises ContainerUnknown, Pinned, InUse.
+        """
+        self.must_write()
+        kept = self.retention_seconds > 0
+        with self.reading() as rows:
+            container_id = need(rows, "container", asked)["id"]
+        change.remove(self, lambda rows: decide.delete(rows, asked, kept), f"delete-container {asked}")
+        self._remove_folders(container_id)
+
+    def _remove_folders(self, container_id: str) -> None:
+        import shutil
+
+        for parent in (self.root, self.run_root):
+            folder = os.path.join(parent, f"{self.driver_name}-containers", container_id)
+            if os.path.isdir(folder):
+                shutil.rmtree(folder)
+
+    def container_dir(self, asked: str) -> str:
+        """A folder that lives as long as the container (0700), made when first asked for."""
+        return self._userdata(self.root, "containers", self.container(asked).id)
+
+    def container_run_dir(self, asked: str) -> str:
+        """The same below the run root: gone after a boot."""
+        return self._userdata(self.run_root, "containers", self.container(asked).id)
+
+    def image_dir(self, asked: str) -> str:
+        """A folder that lives as long as the image (0700), made when first asked for."""
+        return self._userdata(self.root, "images", self.image(asked).id)
+
+    def image_run_dir(self, asked: str) -> str:
+        """The same below the run root."""
+        return self._userdata(self.run_root, "images", self.image(asked).id)
+
+    def _userdata(self, parent: str, kind: str, item_id: str) -> str:
+        folder = os.path.join(parent, f"{self.driver_name}-{kind}", item_id, "userdata")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        return folder
+
+    def container_size(self, asked: str) -> int:
+        """Bytes of its own layer's diff, its big data and its two folders (contract/cli.md §5)."""
+        found = self.container(asked)
+        with self.reading() as rows:
+            chain = layer_rows.chain(rows, found.layer)
+        own = self.driver.diff_size(found.layer, chain) if self.driver.exists(found.layer) else 0
+        folders = [os.path.join(parent, f"{self.driver_name}-containers", found.id) for parent in (self.root, self.run_root)]
+        return own + sum(size for _, size in found.big_data.values()) + sum(map(_tree_bytes, folders))
+
+    def commit_container(self, asked: str | Record, names: Iterable[str] = (), *, name: str = "", message: str = "") -> Image:
+        """Make an image of what a container holds now: its image's layers and one new layer of its changes.
+
+        Contents, image and names are durable and appear together. Raises ContainerUnknown, InUse.
+        """
+        from layerlog.committing import commit_container
+
+        wanted = check_names([*([name] if name else []), *names])
+        return commit_container(self, asked.id if isinstance(asked, Record) else asked, wanted, message)
+
+
+def _tree_bytes(folder: str) -> int:
+    """Bytes of the regular files below a folder, hard links once."""
+    seen: dict[tuple[int, int], int] = {}
+    for where, _, files in os.walk(folder):
+        for one in files:
+            found = os.lstat(os.path.join(where, one))
+            seen[(found.st_dev, found.st_ino)] = found.st_size
+    return sum(seen.values())

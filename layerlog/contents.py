@@ -1,0 +1,206 @@
+"""Contents of layers: unpacked aside, made durable, placed, and given back as a tar.
+
+``Filled`` holds everything that stands between "nobody knows this ID" and "its contents are in place":
+the lease of the ID, a shared lease on its parent, and the staged folder. Left by an exception it
+leaves nothing; left by a crash, recovery.py does the same from the lease.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+
+from layerlog import change
+from layerlog.blob_keeping import putting
+from layerlog.decide import layers as decide
+from layerlog.eventstore import disk
+from layerlog.eventstore.errors import ContentsDamaged, DuplicateID, LayerUnknown
+from layerlog.projections import layers as layer_rows
+from layerlog.projections.items import get
+from layerlog.recovery import after_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Any, BinaryIO
+
+    from layerlog.core import Core
+    from layerlog.drivers.driver import Staged
+    from layerlog.eventstore.locks import Lease
+    from layerlog.eventstore.requests import Committed
+    from layerlog.records import Layer
+
+Progress = Callable[[int], None]
+LeftOut = Callable[[list["Any"]], None]
+
+
+class Filled:
+    """New contents for *layer_id* on *parent*, from staging to their place. A context manager, used once."""
+
+    def __init__(self, core: Core, layer_id: str, parent: str, doing: str, *, wait: bool = False, chain: list[str] | None = None) -> None:
+        self.core, self.layer_id, self.parent = core, layer_id, parent
+        self.doing, self.wait = doing, wait
+        self._chain = chain
+        """Given when the caller holds the parent, which then need not be in the journal yet."""
+        self._stack = ExitStack()
+        self._staged: Staged | None = None
+
+    def __enter__(self) -> Filled:
+        with ExitStack() as stack:
+            if self.parent and self._chain is None:
+                ensure_created(self.core, self.parent)  # before we share its lease: making its folders takes that lease alone
+                stack.enter_context(self.core.lease(self.parent, self.doing, shared=True, wait=True))
+            stack.enter_context(putting(self.core))
+            self.lease = stack.enter_context(self.core.lease(self.layer_id, self.doing, wait=self.wait))
+            self._stack = stack.pop_all()
+        return self
+
+    @property
+    def staged(self) -> Staged:
+        """The folder to fill, made on first use."""
+        if self._staged is None:
+            with self.core.reading() as rows:
+                if get(rows, "layer", self.layer_id) is not None:
+                    raise DuplicateID(kind="layer", id=self.layer_id)
+                if self.parent and self._chain is None and get(rows, "layer", self.parent) is None:
+                    raise LayerUnknown(asked=self.parent)
+            self._staged = self.core.driver.stage(self.layer_id, self.chain())
+        return self._staged
+
+    def chain(self) -> list[str]:
+        """The parent and its ancestors, nearest first."""
+        if self._chain is not None or not self.parent:
+            return self._chain or []
+        with self.core.reading() as rows:
+            return [self.parent, *layer_rows.chain(rows, self.parent)]
+
+    def apply(self, stream: IO[bytes], progress: Progress | None = None, left_out: LeftOut | None = None) -> Any:
+        """Unpack *stream*; return the event's ``contents``. Nothing is durable yet."""
+        return apply_to(self.core, self.staged, stream, progress, left_out)
+
+    def place(self) -> None:
+        """Make the contents durable and rename them into place. What is left is the commit."""
+        self.staged.sync()
+        self.lease.sync()  # after a power cut it alone tells that what is placed was never committed
+        self.core.driver.place(self.layer_id)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is not None:
+                after_failure(self.core, self.lease, error)
+        finally:
+            self._stack.__exit__(kind, error, trace)
+
+
+def apply_to(core: Core, staged: Staged, stream: IO[bytes], progress: Progress | None = None, tell_left_out: LeftOut | None = None) -> Any:
+    """Unpack *stream* into a staged folder; its tar-split record becomes a durable blob.
+
+    What this user cannot make (owners, devices, privileged xattrs) is counted in the record and told to *tell_left_out*.
+    """
+    with unnamed_file(core.blobs.folder) as record:
+        applied = staged.apply(stream, tar_split=record, progress=progress)
+        record.seek(0)
+        blob, size = core.blobs.put(record)
+    left_out = len(applied.left_out)
+    if left_out and tell_left_out:
+        tell_left_out(list(applied.left_out))
+    return {
+        **({"left_out": left_out} if left_out else {}),
+        "diff_digest": applied.diff_digest,
+        "diff_size": applied.diff_size,
+        "compressed_digest": applied.compressed_digest,
+        "compressed_size": applied.compressed_size,
+        "compression": applied.compression,
+        "uids": list(applied.uids),
+        "gids": list(applied.gids),
+        "tar_split": {"blob": blob, "size": size},
+    }
+
+
+@disk.typed
+def unnamed_file(folder: str) -> BinaryIO:
+    """A file without a name (open(2), O_TMPFILE): whatever happens, nothing of it stays."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as lacking:  # network and FUSE file systems: a name for an instant
+        if lacking.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+            raise
+        path = os.path.join(folder, f".{os.urandom(12).hex()}")
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        os.unlink(path)
+    return os.fdopen(fd, "w+b")
+
+
+def fill_layer(core: Core, layer_id: str, stream: IO[bytes], progress: Progress | None = None) -> Committed:
+    """Give an existing layer its next generation: staged, synced, committed, swapped."""
+    with core.lease(layer_id, "apply-diff") as lease, putting(core):
+        ensure_created(core, layer_id, lease)
+        with core.reading() as rows:
+            row = get(rows, "layer", layer_id)
+            chain = layer_rows.chain(rows, layer_id)
+        if row is None:
+            raise LayerUnknown(asked=layer_id)
+        generation = row["generation"]
+        note = {"doing": "apply-diff", "generation": generation + 1, **core.holder_note()}
+        lease.rewrite(note)
+        try:
+            staged = core.driver.stage(layer_id, chain, base=layer_id)
+            contents = apply_to(core, staged, stream, progress)
+            staged.sync()
+            committed = change.commit(core, lambda rows: decide.apply_diff(rows, layer_id, generation, contents, False))
+            core.driver.swap(layer_id)
+        except BaseException as error:
+            after_failure(core, lease, error, note)
+            raise
+        return committed
+
+
+def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
+    """Make the derived folders of a layer, and of its ancestors, where they are missing. *own*: the caller's lease of *layer_id*.
+
+    Raises ContentsDamaged when a layer that had contents, or was opened for writing, has no folder.
+    """
+    if core.driver.exists(layer_id):
+        return
+    with core.reading() as rows:
+        chain = [layer_id, *layer_rows.chain(rows, layer_id)]
+        found = {one: get(rows, "layer", one) for one in chain}
+    for place in range(len(chain) - 1, -1, -1):
+        one = chain[place]
+        if core.driver.exists(one):
+            continue
+        row = found[one]
+        if row is None:
+            raise LayerUnknown(asked=one)
+        if "contents" in row or "opened" in row:
+            raise ContentsDamaged(layer_id=one, path=core.driver.path(one), why="the folder of this layer is missing")
+        with nullcontext(own) if own and one == layer_id else core.lease(one, "make folders", wait=True) as lease:
+            if core.layer_row(one) is None:
+                continue
+            try:
+                core.driver.create(one, chain[place + 1 :])
+            except BaseException as error:
+                after_failure(core, lease, error)
+                raise
+
+
+def open_diff(core: Core, layer: Layer, chain: list[str], against: list[str] | None, compression: int | None) -> Iterator[bytes]:
+    """The diff of a layer: re-assembled from its tar-split record, or made by the driver; then compressed."""
+    from layerlog.drivers.compression import compressed
+    record = layer.row.get("contents", {}).get("tar_split")
+    if record is not None and against is None:
+        plain = _reassembled(core, layer.id, record["blob"])
+    else:
+        plain = core.driver.diff(layer.id, chain, against)
+    wanted = compression if compression is not None else (layer.contents.compression if layer.contents and against is None else 0)
+    return compressed(plain, wanted)
+
+
+def _reassembled(core: Core, layer_id: str, blob: str) -> Iterator[bytes]:
+    from layerlog.drivers.tarsplit import reassemble
+
+    with core.blobs.open(blob) as record:
+        yield from reassemble(core.driver, layer_id, record)

@@ -1,0 +1,207 @@
+"""What every part of Store stands on: the open ledger, driver, blobs and leases of one root.
+
+Layout of a root (DESIGN §5)::
+
+    ROOT/<driver>/                      layers, staging/, trash/      (drivers/)
+    ROOT/<driver>-layerlog/journal/     the truth                     (eventstore/FORMAT.md)
+                           checkpoints/ derived, may be deleted
+                           blobs/       big data by digest
+                           leases/      who works on which ID
+    RUN/<driver>-layerlog/journal/      mounts of this boot, not fsynced
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from threading import local
+
+from layerlog.eventstore.errors import InUse, ReadOnlyStore
+from layerlog.eventstore.ids import check_key
+from layerlog.projections.items import get
+from layerlog.view import View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any, Self
+
+    from layerlog.drivers.driver import Driver
+    from layerlog.eventstore.ledger import Ledger
+    from layerlog.eventstore.locks import Lease, Leases
+    from layerlog.eventstore.rows import Rows
+    from layerlog.history import Commit
+    from layerlog.projections.items import Row
+
+RETENTION_SECONDS = 24 * 3600.0
+
+
+class Terms:
+    """On what terms the changes of one Store are made: who asks, why, once only, planned on which state."""
+
+    __slots__ = ("envelope", "expected", "key")
+
+    def __init__(self, envelope: dict[str, Any], key: str | None = None, expected: int | None = None) -> None:
+        self.envelope, self.key, self.expected = envelope, key, expected
+
+
+class Lazy:
+    """What is opened when first needed, and closed once, however many terms share it."""
+
+    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "run_ledger")
+
+    def __init__(self) -> None:
+        self.driver: Driver | None = None
+        self.run_ledger: Ledger | None = None
+        self.closed = False
+        self.held = local()
+        """IDs that a thread holds leases of, and whether it shares them: a thread must not wait for itself."""
+        self.deleted = False
+        """Something went to the trash: closing looks whether older things are due to be freed."""
+        self.hooks: list[Callable[[Commit], object]] = []
+        """What wants to know of each commit made here (following.py)."""
+
+
+class Core(View):
+    """The shell around the pure core. Threads may share one; processes open their own.
+
+    After fork the child must open a new Store: what it inherited raises StoreClosed.
+    """
+
+    root: str
+    run_root: str
+    driver_name: str
+    driver_options: tuple[str, ...]
+    retention_seconds: float
+    is_read_only: bool
+    terms: Terms
+    ledger: Ledger
+    leases: Leases
+    lazy: Lazy
+
+    @contextmanager
+    def reading(self) -> Iterator[Rows]:
+        with self.ledger.reading() as rows:
+            yield rows
+
+    @property
+    def sequence(self) -> int:
+        """The last durable commit."""
+        return self.ledger.sequence
+
+    @property
+    def driver(self) -> Driver:
+        """Opened when first needed: a look-up never touches it."""
+        if self.lazy.driver is None:
+            from layerlog.drivers.choose import open_driver
+
+            self.lazy.driver = open_driver(self.driver_name, self.root, self.run_root, self.driver_options)
+            if not self.is_read_only:
+                self.lazy.driver.setup()
+        return self.lazy.driver
+
+    @property
+    def run_ledger(self) -> Ledger:
+        """The journal of this boot: mounts and their counts."""
+        if self.lazy.run_ledger is None:
+            from layerlog.run_state import open_run_ledger
+
+            self.lazy.run_ledger = open_run_ledger(self)
+        return self.lazy.run_ledger
+
+    @contextmanager
+    def mount_rows(self) -> Iterator[Rows]:
+        from layerlog.run_state import reading
+
+        with reading(self) as rows:
+            yield rows
+
+    def layer_row(self, layer_id: str) -> Row | None:
+        """The row of exactly that ID."""
+        with self.reading() as rows:
+            return get(rows, "layer", layer_id)
+
+    def on_terms(self, **changed: Any) -> Self:
+        """The same open store, writing other words into the envelope of its commits."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.terms = Terms({**self.terms.envelope, **changed}, self.terms.key, self.terms.expected)
+        return other
+
+    def must_write(self) -> None:
+        """Raise ReadOnlyStore if this store was opened for reading."""
+        if self.is_read_only:
+            raise ReadOnlyStore
+
+    @contextmanager
+    def lease(self, item_id: str, doing: str, shared: bool = False, wait: bool = False) -> Iterator[Lease]:
+        """Hold the lease of an ID while the block runs. Raises InUse, naming the holder, unless *wait*."""
+        self.must_write()
+        note = {"doing": doing, **self.holder_note()}
+        held: dict[str, bool] = self.lazy.held.__dict__
+        assert not wait or item_id not in held or (shared and held[item_id]), f"{doing}: this thread would wait for itself ({item_id})"
+        lease = self.leases.take(item_id, note, shared=shared, wait=wait)
+        if lease.before():
+            from layerlog.recovery import taken_over
+
+            lease = taken_over(self, lease, note, shared, wait)
+        before = held.get(item_id)
+        held[item_id] = shared
+        try:
+            yield lease
+        finally:
+            held.pop(item_id)
+            if before is not None:
+                held[item_id] = before
+            lease.release()
+
+    def holder_note(self) -> dict[str, Any]:
+        """What others read when they meet a lease of ours."""
+        envelope = self.terms.envelope
+        return {name: envelope[name] for name in ("pid", "program", "actor", "command") if envelope.get(name)}
+
+    def busy(self, layer_ids: Sequence[str]) -> set[str]:
+        """Those of *layer_ids* that somebody holds a lease of."""
+        found: set[str] = set()
+        for layer_id in layer_ids:
+            try:
+                with self.lease(layer_id, "look"):
+                    continue
+            except InUse:
+                found.add(layer_id)
+        return found
+
+    @contextmanager
+    def stored(self, big_data: Mapping[str, bytes] | None, kind: str) -> Iterator[dict[str, Any]]:
+        """Big data of something that is being created, as references for its event; kept while the block runs."""
+        keys = [check_key(item, kind) for item in big_data or ()]
+        if not big_data:
+            yield {}
+            return
+        from layerlog.blob_keeping import putting
+
+        with putting(self):
+            stored = {item: self.blobs.put(big_data[item]) for item in keys}
+            yield {item: {"blob": digest, "size": size} for item, (digest, size) in stored.items()}
+
+    def forget_mount(self, layer_id: str) -> None:
+        """Unmount a layer whatever its count, and set the count to zero."""
+        from layerlog.run_state import unmount_for_good
+
+        unmount_for_good(self, layer_id)
+
+    def settled_boot(self) -> str:
+        """The boot whose left-overs were settled last; empty when none was."""
+        try:
+            with open(self.folder("settled"), encoding="ascii") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def folder(self, *parts: str) -> str:
+        """A path below ``ROOT/<driver>-layerlog``."""
+        return os.path.join(self.root, f"{self.driver_name}-layerlog", *parts)
+
+    def run_folder(self, *parts: str) -> str:
+        """A path below ``RUN/<driver>-layerlog``."""
+        return os.path.join(self.run_root, f"{self.driver_name}-layerlog", *parts)

@@ -1,0 +1,80 @@
+"""Decisions that bring deleted things back."""
+
+from __future__ import annotations
+
+from layerlog.decide.common import names_free
+from layerlog.eventstore.errors import DuplicateID, NotInTrash
+from layerlog.projections import images, trash
+from layerlog.projections.items import Row, get
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from layerlog.decide.layers import Events
+    from layerlog.eventstore.rows import Rows
+
+KINDS = ("container", "image", "layer")
+
+
+def thrown(rows: Rows, asked: str, kind: str | None = None) -> Row:
+    """The newest trash row of *asked*: an ID, a name it held, or a unique prefix of an ID."""
+    kinds = (kind,) if kind else KINDS
+    for one in kinds:
+        seen = trash.last_seen(rows, one, asked)
+        if seen is not None and (row := trash.get(rows, one, seen["sequence"], seen["id"])) is not None:
+            return row
+    found = [row for row in trash.every(rows) if row["kind"] in kinds and asked and row["id"].startswith(asked)]
+    for one in kinds:
+        same = [row for row in found if row["kind"] == one]
+        if same and len({row["id"] for row in same}) == 1:
+            return same[-1]
+    raise NotInTrash(asked=asked)
+
+
+def restore(rows: Rows, asked: str, kind: str | None = None) -> Events:
+    """Bring back a deleted thing with its ID, names and contents, and what it cannot be without.
+
+    An image brings its layers, a container its layer, a layer its ancestors, as far as they are gone.
+    Raises NotInTrash when one of them was freed, DuplicateName/DuplicateID when its place was taken since.
+    """
+    return _restored(rows, thrown(rows, asked, kind))
+
+
+def restore_at(rows: Rows, kind: str, sequence: int, item_id: str) -> Events:
+    """Bring back what one certain commit deleted. Raises NotInTrash when it was freed since."""
+    row = trash.get(rows, kind, sequence, item_id)
+    if row is None:
+        raise NotInTrash(asked=item_id)
+    return _restored(rows, row)
+
+
+def _restored(rows: Rows, row: Row) -> Events:
+    kind, was = row["kind"], row["row"]
+    if get(rows, kind, row["id"]) is not None:
+        raise DuplicateID(kind=kind, id=row["id"])
+    if not row["kept"]:
+        raise NotInTrash(asked=row["id"])
+    names_free(rows, kind, was.get("names", []))
+    events: Events = []
+    for layer_id in _needed_layers(kind, was):
+        events += _layer_back(rows, layer_id, {event["id"] for event in events})
+    return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
+
+
+def _needed_layers(kind: str, was: Row) -> list[str]:
+    if kind == "layer":
+        return [was["parent"]] if was.get("parent") else []
+    return images.top_layers(was) if kind == "image" else [was["layer"]]
+
+
+def _layer_back(rows: Rows, layer_id: str, coming: set[str]) -> Events:
+    """Events for a layer and its ancestors, base first; none for what is there or on its way."""
+    chain: list[Row] = []
+    wanted: str | None = layer_id
+    while wanted and wanted not in coming and get(rows, "layer", wanted) is None:
+        row = thrown(rows, wanted, "layer")
+        if row["id"] != wanted or not row["kept"]:
+            raise NotInTrash(asked=wanted)
+        names_free(rows, "layer", row["row"].get("names", []))
+        chain.append(row)
+        wanted = row["row"].get("parent")
+    return [{"type": "LayerRestored", "id": row["id"], "deleted_at": row["sequence"]} for row in reversed(chain)]

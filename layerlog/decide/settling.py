@@ -1,0 +1,79 @@
+"""The decision table of recovery: what to do about one ID whose holder died. CRASH.md §4 has it in words.
+
+Four questions, each answered by exactly one row whatever was found; a test walks every combination. Pure.
+"""
+
+from __future__ import annotations
+
+SWAP, DISCARD, DROP_OLD, REMOVE, PUT_ASIDE, FREE, NOTHING = (
+    "swap", "discard", "drop old", "remove", "put aside", "free", "",
+)  # fmt: skip
+
+
+class Seen:
+    """What is known about an ID."""
+
+    __slots__ = ("claimed", "committed", "in_trash", "kept", "placed", "staged", "superseded")
+
+    def __init__(
+        self, *, claimed: bool, committed: bool, staged: bool, superseded: bool, placed: bool, kept: bool, in_trash: bool
+    ) -> None:
+        self.claimed = claimed
+        """A layer record with this ID is in the journal."""
+        self.committed = committed
+        """That record has the generation that the dead lease says was on its way."""
+        self.staged = staged
+        """``staging/<id>`` is there."""
+        self.superseded = superseded
+        """``staging/.superseded.<id>`` is there: the generation before."""
+        self.placed = placed
+        """The layer's own folder is there."""
+        self.kept = kept
+        """The last delete of this ID promised that it can be restored, and no later commit freed its contents."""
+        self.in_trash = in_trash
+        """The trash entry of its last delete is there."""
+
+
+class Row:
+    """One row: the question it answers, what must be so, and the step. What is not named may be either way."""
+
+    __slots__ = ("name", "question", "step", "when")
+
+    def __init__(self, name: str, question: str, step: str, **when: bool) -> None:
+        self.name, self.question, self.step, self.when = name, question, step, when
+
+    def fits(self, seen: Seen) -> bool:
+        """Whether everything it names is so."""
+        return all(getattr(seen, what) == wanted for what, wanted in self.when.items())
+
+
+STAGED, OLD, PLACE, TRASH = "what is staged", "the generation before", "what is in place", "what is in the trash"
+TABLE = (
+    Row("S1", STAGED, NOTHING, staged=False),
+    Row("S2", STAGED, SWAP, staged=True, claimed=True, committed=True),
+    Row("S3", STAGED, DISCARD, staged=True, claimed=True, committed=False),
+    Row("S4", STAGED, DISCARD, staged=True, claimed=False),
+    Row("O1", OLD, NOTHING, superseded=False),
+    Row("O2", OLD, DROP_OLD, superseded=True, placed=True),
+    Row("O3", OLD, DROP_OLD, superseded=True, placed=False, claimed=False),
+    Row("O4", OLD, NOTHING, superseded=True, placed=False, claimed=True),
+    Row("P1", PLACE, NOTHING, placed=False),
+    Row("P2", PLACE, NOTHING, placed=True, claimed=True),
+    Row("P3", PLACE, REMOVE, placed=True, claimed=False, kept=False),
+    Row("P4", PLACE, PUT_ASIDE, placed=True, claimed=False, kept=True, in_trash=False),
+    Row("P5", PLACE, REMOVE, placed=True, claimed=False, kept=True, in_trash=True),
+    Row("T1", TRASH, NOTHING, in_trash=False),
+    Row("T2", TRASH, NOTHING, in_trash=True, kept=True),
+    Row("T3", TRASH, FREE, in_trash=True, kept=False),
+)
+QUESTIONS = (STAGED, OLD, PLACE, TRASH)
+
+
+def rows_for(seen: Seen) -> list[Row]:
+    """The row that answers each question, in the order in which the steps are taken."""
+    return [next(row for row in TABLE if row.question == question and row.fits(seen)) for question in QUESTIONS]
+
+
+def decide_settling(seen: Seen) -> list[str]:
+    """The steps, in order."""
+    return [row.step for row in rows_for(seen) if row.step]

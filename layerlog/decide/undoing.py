@@ -1,0 +1,216 @@
+"""Decisions that take a commit back: what its events did, turned around.
+
+Each inverse is worked out from three states: the rows before the commit, the rows now, and the event. Where
+somebody changed the same thing since, the inverse would destroy that change: it becomes a named conflict
+instead of an event. Contents are never rolled back by an undo, only deletions and creations are.
+"""
+
+from __future__ import annotations
+
+from layerlog.decide import containers, images, layers
+from layerlog.decide.common import not_pinned
+from layerlog.decide.names import Events, set_names
+from layerlog.decide.restoring import KINDS, restore_at
+from layerlog.eventstore.errors import StoreError
+from layerlog.projections import images as image_rows
+from layerlog.projections import layers as layer_rows
+from layerlog.projections import trash
+from layerlog.projections.items import Row, get, holder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from layerlog.eventstore.rows import Rows
+
+
+class UndoConflict(StoreError):
+    """An undo would destroy what was done since. Data: ``sequence``, ``why``."""
+
+    message = "commit {sequence} cannot be undone: {why}"
+    hint = "undo the later change first, or change what stands in the way"
+
+
+def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> Events:
+    """Events that undo one event of commit *sequence*. Raises UndoConflict, or what refuses the step."""
+    kind, _, verb = _split(event["type"])
+    if verb in ("Created", "Restored") and kind in KINDS:
+        return _delete(before, now, kind, event["id"], kept)
+    if verb == "Deleted":
+        if get(now, kind, event["id"]) is not None:
+            return []
+        again = trash.last_seen(now, kind, event["id"])
+        if again is not None and again["sequence"] > sequence:
+            raise UndoConflict(
+                sequence=sequence, why=f"{kind} {event['id'][:12]} came back since, and was deleted by commit {again['sequence']}"
+            )
+        return restore_at(now, kind, sequence, event["id"])
+    if event["type"] == "StoreWiped":
+        return _unwiped(now, sequence)
+    handler = _INVERSE.get(event["type"])
+    if handler is None:
+        raise UndoConflict(sequence=sequence, why=f"{event['type']} has no way back")
+    item_kind = event.get("kind", "layer" if event["type"].startswith("Layer") else "image")
+    row = get(now, item_kind, event["id"]) if "id" in event else None
+    if "id" in event and row is None:
+        raise UndoConflict(sequence=sequence, why=f"{item_kind} {event['id'][:12]} is gone since")
+    return handler(before, now, event, row or {}, sequence)
+
+
+def without_opposite(planned: Events, event: Any) -> Events | None:
+    """*planned* without what would only do *event* again, where it does; else None.
+
+    One commit never deletes and brings back the same thing: undoing a creation after the deletion that followed it
+    leaves the thing where it is, and so does undoing a deletion after the restore that followed it.
+    """
+    kind, _, verb = _split(event["type"])
+    opposite = {"Created": "Restored", "Restored": "Restored", "Deleted": "Deleted"}.get(verb, "")
+    planned_type = f"{kind.capitalize()}{opposite}"
+    if not kind or not opposite or not any(one["type"] == planned_type and one["id"] == event["id"] for one in planned):
+        return None
+    if opposite == "Deleted":
+        return [one for one in planned if (one["type"], one.get("id")) != (planned_type, event["id"])]
+    return [one for one in planned if one.get("id") != event["id"] or _kind_of(one) != kind]
+
+
+def _kind_of(event: Any) -> str:
+    return str(event.get("kind") or _split(event["type"])[0])
+
+
+def _unwiped(now: Rows, sequence: int) -> Events:
+    """Everything that a wipe deleted comes back, layers base first. Raises what refuses one of them."""
+    rows = {(row["kind"], row["id"]): row for row in trash.every(now) if row["sequence"] == sequence}
+    order = [(kind, item_id) for kind in ("layer", "image", "container") for one, item_id in rows if one == kind]
+    events: dict[tuple[str, str], Any] = {}
+    for kind, item_id in order:
+        for found in restore_at(now, kind, sequence, item_id):
+            events.setdefault((found["type"], found["id"]), found)
+    return list(events.values())
+
+
+def _split(type_: str) -> tuple[str, str, str]:
+    """("layer", "", "Created") of LayerCreated."""
+    for kind in KINDS:
+        if type_.startswith(kind.capitalize()):
+            return kind, "", type_[len(kind) :]
+    return "", "", type_
+
+
+def _delete(before: Rows, now: Rows, kind: str, item_id: str, kept: bool) -> Events:
+    """Delete what the commit made; no more than that, and only if nothing needs it that did not dangle before it."""
+    row = get(now, kind, item_id)
+    if row is None:
+        return []
+    if (users := _users(now, kind, item_id)) and users <= _users(before, kind, item_id):
+        not_pinned(kind, row)
+        return [layers.deleted(kind, item_id, kept)]
+    if kind == "layer":
+        return layers.delete(now, item_id, kept)
+    if kind == "image":
+        return [event for event in images.delete(now, item_id, kept) if event["type"] == "ImageDeleted"]
+    return [event for event in containers.delete(now, item_id, kept) if event["type"] == "ContainerDeleted"]
+
+
+def _users(rows: Rows, kind: str, item_id: str) -> set[tuple[str, str]]:
+    """What names a layer or an image as something that it stands on, whether that is there or not."""
+    if kind == "image":
+        return {("container", one) for one in image_rows.containers_of(rows, item_id)}
+    if kind != "layer":
+        return set()
+    owner = layer_rows.container_of(rows, item_id)
+    found = {("container", owner)} if owner is not None else set()
+    found |= {("layer", one) for one in layer_rows.children(rows, item_id)}
+    return found | {("image", one) for one in layer_rows.image_tops(rows, item_id)}
+
+
+def _names(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    """Names it gained go, names it lost come back, as far as nobody holds them now."""
+    kind, item_id = event["kind"], event["id"]
+    was = (get(before, kind, item_id) or {}).get("names", [])
+    gained = [name for name in event["names"] if name not in was]
+    lost = [name for name in was if name not in event["names"]]
+    for name in lost:
+        other = holder(now, kind, name)
+        if other is not None and other != item_id:
+            raise UndoConflict(sequence=sequence, why=f"the name {name!r} now belongs to {kind} {other[:12]}")
+    held = row.get("names", [])
+    if held == event["names"]:
+        wanted = was
+    else:
+        wanted = [name for name in held if name not in gained] + [name for name in lost if name not in held]
+    return [] if wanted == held else set_names(now, kind, item_id, wanted)
+
+
+def _metadata(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    return _field(before, event, row, sequence, "metadata", "MetadataSet", "")
+
+
+def _flags(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    return _field(before, event, row, sequence, "flags", "FlagsSet", {})
+
+
+def _field(before: Rows, event: Any, row: Row, sequence: int, field: str, type_: str, empty: object) -> Events:
+    was = (get(before, event["kind"], event["id"]) or {}).get(field, empty)
+    if row.get(field, empty) == was:
+        return []
+    if row.get(field, empty) != event[field]:
+        raise UndoConflict(sequence=sequence, why=f"the {field} of {event['kind']} {event['id'][:12]} changed again")
+    return [{"type": type_, "kind": event["kind"], "id": event["id"], field: was}]
+
+
+def _big_data(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    """The item as it was: an earlier blob, or none."""
+    kind, item_id, item = event["kind"], event["id"], event["key"]
+    was = (get(before, kind, item_id) or {}).get("big_data", {}).get(item)
+    current = row.get("big_data", {}).get(item)
+    if current == was:
+        return []
+    expected = {"blob": event["blob"], "size": event["size"]} if event["type"] == "BigDataSet" else None
+    if current != expected:
+        raise UndoConflict(sequence=sequence, why=f"big data {item!r} of {kind} {item_id[:12]} changed again")
+    if was is None:
+        return [{"type": "BigDataRemoved", "kind": kind, "id": item_id, "key": item}]
+    return [{"type": "BigDataSet", "kind": kind, "id": item_id, "key": item, **was}]
+
+
+def _pin(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    """A pin is taken away, an unpin put back."""
+    there = event["pin"] in row.get("pins", ())
+    if there != (event["type"] == "Pinned"):
+        return []
+    turned = "Unpinned" if there else "Pinned"
+    return [{"type": turned, "kind": event["kind"], "id": event["id"], "pin": event["pin"]}]
+
+
+def _mapped_layers(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    was = (get(before, "image", event["id"]) or {}).get("mapped_layers", [])
+    there = [layer_id for layer_id in was if get(now, "layer", layer_id) is not None]
+    return [] if there == row.get("mapped_layers", []) else [{"type": "ImageMappedLayersSet", "id": event["id"], "mapped_layers": there}]
+
+
+def _contents(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    raise UndoConflict(sequence=sequence, why=f"the contents of layer {event['id'][:12]} were replaced, and are not kept")
+
+
+def _nothing(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    return []
+
+
+def _freed(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Events:
+    raise UndoConflict(sequence=sequence, why="what it freed is gone for good")
+
+
+_INVERSE = {
+    "NamesSet": _names,
+    "MetadataSet": _metadata,
+    "FlagsSet": _flags,
+    "BigDataSet": _big_data,
+    "BigDataRemoved": _big_data,
+    "Pinned": _pin,
+    "Unpinned": _pin,
+    "ImageMappedLayersSet": _mapped_layers,
+    "LayerDiffApplied": _contents,
+    "LayerOpenedForWriting": _nothing,
+    "LayerKeyed": _nothing,
+    "TrashFreed": _freed,
+}

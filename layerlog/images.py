@@ -1,0 +1,154 @@
+"""What Store offers about images."""
+
+from __future__ import annotations
+
+from layerlog import change
+from layerlog.core import Core
+from layerlog.decide import images as decide
+from layerlog.decide import names as decide_names
+from layerlog.decide.common import need
+from layerlog.eventstore.ids import check_digest, check_id, check_name, check_names, new_id
+from layerlog.projections import images as image_rows
+from layerlog.projections import layers as layer_rows
+from layerlog.projections.items import get
+from layerlog.records import Image, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from layerlog.images_in import Progress
+
+
+class ImageMethods(Core):
+    """Create, name, load and delete images."""
+
+    def create_image(
+        self,
+        layer: str = "",
+        *,
+        id: str = "",
+        names: Iterable[str] = (),
+        digest: str = "",
+        metadata: str = "",
+        big_data: Mapping[str, bytes] | None = None,
+        flags: dict[str, Any] | None = None,
+    ) -> Image:
+        """Make an image on a layer, or on none. Durable on return, its big data included.
+
+        Raises LayerUnknown, DuplicateImageID, DuplicateImageName, InvalidID, InvalidName, InvalidDigest.
+        """
+        self.must_write()
+        image_id, wanted = check_id(id) if id else new_id(), check_names(list(names))
+        fields = {"digest": check_digest(digest) if digest else "", "metadata": metadata, "flags": flags}
+        with self.stored(big_data, "image") as items:
+            committed = change.commit(
+                self,
+                lambda rows: decide.create(rows, image_id, layer, wanted, big_data=items, **fields),
+                f"create-image {layer} {id} {wanted}",
+            )
+        return Image(change.outcome(self, committed, "image", committed.events[0]["id"]))
+
+    def delete_image(self, asked: str, *, test: bool = False) -> list[str]:
+        """Delete an image and the layers that only it needed; return their IDs, top first.
+
+        With *test* nothing is deleted. Layers that somebody works on stay. Durable on return; restorable
+        within retention. Raises ImageUnknown, ImageUsedByContainer, Pinned.
+        """
+        kept = self.retention_seconds > 0
+        with self.reading() as rows:
+            planned = [event["id"] for event in decide.delete(rows, asked, kept) if event["type"] == "LayerDeleted"]
+        if test:
+            return planned
+        self.must_write()
+        busy = self.busy(planned)
+        committed = change.remove(self, lambda rows: decide.delete(rows, asked, kept, busy), f"delete-image {asked}")
+        return [event["id"] for event in committed.events if event["type"] == "LayerDeleted"]
+
+    def image_size(self, asked: str) -> int:
+        """Bytes of its distinct layers (as recorded, else measured) and of its big data (contract/cli.md §5)."""
+        with self.reading() as rows:
+            row = need(rows, "image", asked)
+            tops = image_rows.top_layers(row)
+            chain = dict.fromkeys(one for top in tops for one in (top, *layer_rows.chain(rows, top)))
+            found = {one: get(rows, "layer", one) for one in chain}
+        sizes = [self._layer_bytes(one, layer) for one, layer in found.items()]
+        items: list[int] = [ref["size"] for ref in row.get("big_data", {}).values()]
+        return sum(sizes) + sum(items)
+
+    def _layer_bytes(self, layer_id: str, row: dict[str, Any] | None) -> int:
+        contents = (row or {}).get("contents")
+        if contents and contents.get("diff_digest"):
+            size: int = contents["diff_size"]
+            return size
+        with self.reading() as rows:
+            chain = layer_rows.chain(rows, layer_id)
+        return self.driver.diff_size(layer_id, chain) if self.driver.exists(layer_id) else 0
+
+    def tag(self, image: str | Record, name: str) -> Image:
+        """Add a name, taking it from its present holder, as podman and docker do."""
+        self.must_write()
+        with self.reading() as rows:
+            found = need(rows, "image", image.id if isinstance(image, Record) else image)
+        what = f"tag {found['id']} {check_name(name)}"
+        committed = change.commit(self, lambda rows: decide_names.rename(rows, found["id"], "image", "add", [name]), what)
+        return Image(change.outcome(self, committed, "image", found["id"]))
+
+    def untag(self, name: str) -> None:
+        """Take a name from the image that holds it; the image stays. Raises ImageUnknown."""
+        self.must_write()
+        change.commit(self, lambda rows: decide_names.untag(rows, name), f"untag {name}")
+
+    def load(self, path: str, names: Iterable[str] = (), *, name: str = "", progress: Progress | None = None, platform: str = "") -> Image:
+        """Load one image from an OCI layout or archive, every digest verified while it streams.
+
+        Layers that are here already are shared. Image, layers and names appear together, durable on
+        return, or not at all. *names* (one or several) and *name* replace the archive's own tags. Raises
+        InvalidImage (also for an archive of several images), DigestMismatch, InvalidArchive.
+        """
+        from layerlog.images_in import load
+
+        return load(self, path, _names(name, names), progress, platform)
+
+    def load_all(self, path: str, *, progress: Progress | None = None, platform: str = "") -> list[Image]:
+        """Load every image of an archive under its own tags, a commit each: what is loaded before a failure stays.
+
+        Raises what ``load`` raises.
+        """
+        from layerlog.images_in import load_all
+
+        return load_all(self, path, progress, platform)
+
+    def save(
+        self,
+        path: str,
+        images: Iterable[str | Image] | str | Image,
+        *,
+        format: str = "oci-archive",
+        compression: str | None = None,
+    ) -> list[Image]:
+        """Write images to *path* as an ``oci-archive``, ``oci`` (a folder) or ``docker-archive``; durable on return, or not there.
+
+        The same images give the same bytes; config, and with it the image's ID, and diffIDs stay as they are.
+        Asked for by a name an image is saved under that name, by its ID under all its names. *compression* of
+        layers: ``none``, ``gzip``, ``zstd``; None as the image had them. Raises ImageUnknown, InvalidRequest,
+        ContentsDamaged, and StoreError when *path* cannot be written.
+        """
+        from layerlog.images_out import save
+
+        return save(self, path, images, format, compression)
+
+    def import_folder(self, path: str, names: Iterable[str] = (), *, name: str = "") -> Image:
+        """Make an image of one layer from a folder of the host; durable on return, or nothing is there.
+
+        Files named ``.wh.…`` mean deletions in every image format, so they do not arrive. Raises InvalidRequest.
+        """
+        from layerlog.importing import import_folder
+
+        return import_folder(self, path, _names(name, names))
+
+
+def _names(name: str, names: Iterable[str]) -> list[str]:
+    """Checked names of one thing, given as one or as several."""
+    return check_names([*([name] if name else []), *([names] if isinstance(names, str) else names)])

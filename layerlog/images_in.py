@@ -1,0 +1,153 @@
+"""Load an image: its layers unpacked and verified one by one, then everything appears in one commit.
+
+Every layer is unpacked under its own lease, base first. A layer that is here already, or that another
+load commits while this one waits for its lease, is adopted. IDs are derived as skopeo derives them, so
+equal layers are stored once.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+from layerlog import change, oci
+from layerlog.blob_keeping import putting
+from layerlog.contents import Filled
+from layerlog.decide import images as decide
+from layerlog.eventstore.errors import DigestMismatch, DuplicateID, InvalidImage
+from layerlog.eventstore.ids import check_names
+from layerlog.image_sources import Found, Source, open_source
+from layerlog.projections import layers as layer_rows
+from layerlog.projections.items import get
+from layerlog.records import Image
+
+if TYPE_CHECKING:
+    from layerlog.core import Core
+
+
+class Progress(Protocol):
+    """What a load reports while it works."""
+
+    def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None:
+        """Layer *place* of *count* begins; *size* bytes are to be read; *present*: it is here already."""
+
+    def advance(self, count: int) -> None:
+        """*count* more bytes of the current layer were read."""
+
+    def left_out(self, items: list[Any]) -> None:
+        """What this user could not set, path by path."""
+
+
+class Quiet:
+    """Progress for nobody."""
+
+    def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+    def left_out(self, items: list[Any]) -> None: ...
+
+
+def load(core: Core, path: str, names: list[str], progress: Progress | None = None, platform: str = "") -> Image:
+    """Load the only image of *path*; *names* replace its own tags. See ``Store.load``."""
+    core.must_write()
+    source = open_source(path, core.folder())
+    try:
+        found = source.images(platform)
+        if len(found) > 1:
+            tags = ", ".join(name for one in found for name in one.names)
+            raise InvalidImage(where=path, why=f"it holds {len(found)} images ({tags}); load them all with load_all")
+        return _load_one(core, source, found[0], names, progress or Quiet())
+    finally:
+        source.close()
+
+
+def load_all(core: Core, path: str, progress: Progress | None = None, platform: str = "") -> list[Image]:
+    """Load every image of an archive under its own tags, a commit each."""
+    core.must_write()
+    source = open_source(path, core.folder())
+    try:
+        return [_load_one(core, source, one, [], progress or Quiet()) for one in source.images(platform)]
+    finally:
+        source.close()
+
+
+def _load_one(core: Core, source: Source, found: Found, names: list[str], progress: Progress) -> Image:
+    wanted = names or check_names(found.names)
+    image_id = oci.digest_of(found.config).partition(":")[2]
+    with ExitStack() as stack:
+        stack.enter_context(putting(core))
+        made: list[Any] = []
+        chain: list[str] = []
+        for place, (descriptor, diff_id) in enumerate(zip(found.layers, found.diff_ids, strict=True)):
+            layer_id = oci.layer_id(chain[0] if chain else "", diff_id)
+            present = _adopt(core, stack, layer_id, diff_id)
+            progress.layer(place, len(found.layers), descriptor.digest, descriptor.size, present)
+            if not present:
+                fields = _unpack(core, stack, source, found, descriptor, diff_id, layer_id, chain, progress)
+                if fields is not None:
+                    made.append(fields)
+            chain.insert(0, layer_id)
+        items = big_data_of(core, found.manifest, found.config)
+        top, digest = chain[0] if chain else "", oci.digest_of(found.manifest)
+        committed = change.commit(
+            core,
+            lambda rows: decide.loaded(rows, image_id, made, top, wanted, big_data=items, digest=digest),
+            f"load {image_id} {wanted}",
+        )
+    return Image(change.outcome(core, committed, "image", image_id))
+
+
+def _adopt(core: Core, stack: ExitStack, layer_id: str, diff_id: str) -> bool:
+    """Pin a layer that is here already with that content. Raises DuplicateID if the ID holds something else."""
+    if core.layer_row(layer_id) is None:
+        return False
+    with ExitStack() as attempt:
+        attempt.enter_context(core.lease(layer_id, "load", shared=True, wait=True))
+        row = core.layer_row(layer_id)
+        if row is None:
+            return False
+        if row.get("contents", {}).get("diff_digest") != diff_id:
+            raise DuplicateID(kind="layer", id=layer_id)
+        stack.push(attempt.pop_all())
+    return True
+
+
+def _unpack(
+    core: Core,
+    stack: ExitStack,
+    source: Source,
+    found: Found,
+    descriptor: oci.Descriptor,
+    diff_id: str,
+    layer_id: str,
+    chain: list[str],
+    progress: Progress,
+) -> Any:
+    """Unpack and place one layer; None when somebody else committed it while we waited."""
+    filled = stack.enter_context(Filled(core, layer_id, chain[0] if chain else "", "load", wait=True, chain=list(chain)))
+    row = core.layer_row(layer_id)
+    if row is not None:
+        return None
+    with source.open_layer(descriptor) as stream:
+        contents = filled.apply(stream, progress.advance, progress.left_out)
+    if found.verify_layers and contents["compressed_digest"] != descriptor.digest:
+        raise DigestMismatch(where=f"layer {descriptor.digest[:19]}", expected=descriptor.digest, found=contents["compressed_digest"])
+    if contents["diff_digest"] != diff_id:
+        raise DigestMismatch(where=f"layer {descriptor.digest[:19]}, unpacked", expected=diff_id, found=contents["diff_digest"])
+    filled.place()
+    return {"id": layer_id, "parent": chain[0] if chain else "", "contents": contents}
+
+
+def big_data_of(core: Core, manifest: bytes, config: bytes) -> dict[str, Any]:
+    """Store manifest and config under the keys that podman and skopeo look for them."""
+    items = {oci.digest_of(config): config, f"manifest-{oci.digest_of(manifest)}": manifest, "manifest": manifest}
+    stored = {item: core.blobs.put(data) for item, data in items.items()}
+    return {item: {"blob": digest, "size": size} for item, (digest, size) in stored.items()}
+
+
+def chain_rows(core: Core, layer_id: str) -> list[dict[str, Any]]:
+    """Rows of a layer and its ancestors, base first."""
+    with core.reading() as rows:
+        found = [get(rows, "layer", one) for one in (layer_id, *layer_rows.chain(rows, layer_id))]
+    return [row for row in reversed(found) if row is not None]

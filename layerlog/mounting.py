@@ -1,0 +1,107 @@
+"""What Store offers about mounts: counted in the run journal, shared by all processes of this boot."""
+
+from __future__ import annotations
+
+from layerlog import change, run_state
+from layerlog.contents import ensure_created
+from layerlog.core import Core
+from layerlog.decide.common import need_any
+from layerlog.eventstore.errors import LayerUnknown
+from layerlog.projections import layers as layer_rows
+from layerlog.projections import mounts
+from layerlog.projections.items import Row, get
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerlog.drivers.driver import MountOptions
+
+CONTAINER_FIRST = ("container", "layer", "image")
+
+
+class MountMethods(Core):
+    """Mount and unmount layers and containers."""
+
+    def mount(self, asked: str, *, read_only: bool = False, label: str = "", options: Sequence[str] = ()) -> str:
+        """Mount a container (by ID, name or layer), a layer, or an image's top layer read-only; return the mount point.
+
+        Mounting again adds one to the count. The first writable mount of a layer is recorded in the
+        journal. Raises ItemUnknown, ContentsDamaged, DriverError.
+        """
+        self.must_write()
+        row, owner = self._mountable(asked, read_only)
+        layer_id = row["id"]
+        ensure_created(self, layer_id)
+        with self.lease(layer_id, "mount", shared=True, wait=True), run_state.mount_lock(self):
+            if self.layer_row(layer_id) is None:
+                raise LayerUnknown(asked=asked)
+            if not read_only and "opened" not in row:
+                self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived
+                change.commit(self, lambda rows: _opened(get(rows, "layer", layer_id)))
+            with self.reading() as rows:
+                chain = layer_rows.chain(rows, layer_id)
+            path = self.driver.mount(layer_id, chain, _options(row, owner, read_only, label, options))
+            run_state.commit(self, [{"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only}])
+        return path
+
+    def _mountable(self, asked: str, read_only: bool) -> tuple[Row, Row | None]:
+        """The layer's row, and the container's that owns it."""
+        with self.reading() as rows:
+            kind, row = need_any(rows, asked, CONTAINER_FIRST if read_only else CONTAINER_FIRST[:2])
+            layer_id = row["id"] if kind == "layer" else row.get("layer", "")
+            layer = get(rows, "layer", layer_id)
+            if layer is None:
+                kind, layer = need_any(rows, layer_id, ("layer",))
+            owner = layer_rows.container_of(rows, layer_id)
+            return layer, get(rows, "container", owner) if owner else None
+
+    def unmount(self, asked: str, force: bool = False) -> bool:
+        """Take one from the count, or all with *force*; True when the file system really went away."""
+        self.must_write()
+        layer_id = self._layer_of(asked)
+        with run_state.mount_lock(self):
+            with self.mount_rows() as rows:
+                row = mounts.get(rows, layer_id)
+            count = 0 if force or row is None else row["count"] - 1
+            if row is not None:
+                run_state.commit(self, [{"type": "Unmounted", "id": layer_id, "count": count}])
+            if count > 0:
+                return False
+            self.driver.unmount(layer_id)
+            return True
+
+    def mount_count(self, asked: str) -> int:
+        """How often it is mounted."""
+        layer_id = self._layer_of(asked)
+        with self.mount_rows() as rows:
+            row = mounts.get(rows, layer_id)
+        return row["count"] if row else 0
+
+    def mounted(self, asked: str) -> bool:
+        """Whether the count is positive. Raises LayerUnknown."""
+        return self.mount_count(asked) > 0
+
+    def _layer_of(self, asked: str) -> str:
+        with self.reading() as rows:
+            kind, row = need_any(rows, asked, CONTAINER_FIRST)
+            return str(row["id"] if kind == "layer" else row.get("layer", ""))
+
+
+def _opened(row: Row | None) -> list[Row]:
+    """Pure: the event of a first writable mount, if it is the first."""
+    return [{"type": "LayerOpenedForWriting", "id": row["id"]}] if row is not None and "opened" not in row else []
+
+
+def _options(row: Row, owner: Row | None, read_only: bool, label: str, options: Sequence[str]) -> MountOptions:
+    from layerlog.drivers.driver import IDMap, MountOptions
+
+    flags = (owner or {}).get("flags", {})
+    return MountOptions(
+        read_only=read_only,
+        label=label or row.get("mount_label", ""),
+        options=options,
+        uid_maps=[IDMap(one["container_id"], one["host_id"], one["size"]) for one in row.get("uid_map", ())],
+        gid_maps=[IDMap(one["container_id"], one["host_id"], one["size"]) for one in row.get("gid_map", ())],
+        volatile=bool(flags.get("Volatile")),
+    )

@@ -1,0 +1,151 @@
+"""The documents of the OCI image format, and what of docker's they share.
+
+Only what a store needs is declared; documents are kept and written back as the bytes they came in.
+Source: OCI image-spec v1.1 (descriptor.md, manifest.md, image-index.md, config.md); docker image spec v1.2.
+"""
+
+# ruff: noqa: N815  fields have the names that the documents have
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, TypeVar
+
+import cattrs
+from attrs import field, frozen
+
+from layerlog.eventstore.errors import InvalidDigest, InvalidImage
+from layerlog.eventstore.ids import check_digest
+
+INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+MANIFEST, CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
+LAYER_PLAIN = "application/vnd.oci.image.layer.v1.tar"
+REF_NAME = "org.opencontainers.image.ref.name"
+DOCKER_NAME = "io.containerd.image.name"
+"""The whole name, where docker and containerd put only the tag into REF_NAME."""
+DOCUMENT_BYTES_MAX = 16 << 20
+
+T = TypeVar("T")
+
+
+@frozen
+class Platform:
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+
+
+@frozen
+class Descriptor:
+    """What points to a blob: its media type, digest and size in bytes."""
+
+    digest: str
+    size: int
+    mediaType: str = ""
+    annotations: dict[str, str] = field(factory=dict)
+    platform: Platform | None = None
+
+
+@frozen
+class Index:
+    manifests: list[Descriptor] = field(factory=list)
+    mediaType: str = ""
+
+
+@frozen
+class Manifest:
+    config: Descriptor
+    layers: list[Descriptor]
+    mediaType: str = ""
+    schemaVersion: int = 2
+
+
+@frozen
+class RootFS:
+    diff_ids: list[str] = field(factory=list)
+    type: str = "layers"
+
+
+@frozen
+class Config:
+    rootfs: RootFS = field(factory=RootFS)
+    architecture: str = ""
+    os: str = ""
+    created: str | None = None
+
+
+@frozen
+class DockerArchiveEntry:
+    """One image in a docker-archive's manifest.json."""
+
+    Config: str
+    Layers: list[str] | None = None
+    RepoTags: list[str] | None = None
+
+
+_converter = cattrs.Converter()
+
+
+def _strict_string(value: Any, _: type) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a string, found {type(value).__name__}")
+    return value
+
+
+def _strict_int(value: Any, _: type) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"expected a whole number, found {value!r}")
+    return value
+
+
+_converter.register_structure_hook(str, _strict_string)
+_converter.register_structure_hook(int, _strict_int)
+
+
+def parse(data: bytes, shape: type[T], where: str) -> T:
+    """Read a JSON document into *shape*; every digest in it is checked. Raises InvalidImage naming *where*."""
+    try:
+        found = _converter.structure(json.loads(data), shape)
+    except (ValueError, TypeError, RecursionError, cattrs.BaseValidationError) as wrong:
+        raise InvalidImage(where=where, why=f"not a valid {shape.__name__.lower()} document ({_first_cause(wrong)})") from wrong
+    for digest in _digests(found):
+        try:
+            check_digest(digest)
+        except InvalidDigest as wrong:
+            raise InvalidImage(where=where, why=f"{digest[:80]!r} is not a digest") from wrong
+    return found
+
+
+def _first_cause(wrong: BaseException) -> str:
+    while isinstance(wrong, BaseExceptionGroup):
+        wrong = wrong.exceptions[0]
+    return f"{type(wrong).__name__}: {wrong}"[:160]
+
+
+def _digests(found: object) -> list[str]:
+    if isinstance(found, Index):
+        return [one.digest for one in found.manifests]
+    if isinstance(found, Manifest):
+        return [found.config.digest, *(one.digest for one in found.layers)]
+    return list(found.rootfs.diff_ids) if isinstance(found, Config) else []
+
+
+def digest_of(data: bytes) -> str:
+    """``sha256:<hex>`` of some bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def layer_id(parent: str, diff_id: str) -> str:
+    """ID of a layer as skopeo, podman and buildah derive it, so that equal layers are stored once.
+
+    The first layer's is its diffID; each further is SHA-256 of ``PARENT+DIFFID``
+    (containers/image ``storage_dest.go``).
+    """
+    hexadecimal = diff_id.partition(":")[2]
+    return hashlib.sha256(f"{parent}+{hexadecimal}".encode()).hexdigest() if parent else hexadecimal
+
+
+def to_json(document: Any, sort_keys: bool = True) -> bytes:
+    """Bytes of a document of ours: sorted keys, no blanks, so that equal images have equal digests."""
+    return json.dumps(document, sort_keys=sort_keys, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")

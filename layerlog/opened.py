@@ -1,0 +1,121 @@
+"""An opened root: what Store is, before the methods that change anything.
+
+A look-up needs no more than this, so that a command that only looks does not pay for importing the rest.
+"""
+
+from __future__ import annotations
+
+import os
+
+from layerlog.core import RETENTION_SECONDS, Core, Lazy, Terms
+from layerlog.eventstore.blobs import Blobs
+from layerlog.eventstore.envelope import envelope
+from layerlog.eventstore.errors import NotSupported
+from layerlog.eventstore.genesis import choose_home, guard, make_genesis
+from layerlog.eventstore.leases import Leases
+from layerlog.eventstore.ledger import Ledger
+from layerlog.eventstore.position import boot_id
+from layerlog.projections.fold import fold
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+
+class Opened(Core):
+    """One root, opened. A context manager; threads may share it, a forked child may not.
+
+    *root*: graph root, made (0700) if missing. *run_root*: state of this boot, by default ``ROOT/run``.
+    *driver*: vfs, overlay, ...; by default the one the root was made with, else the first that works here.
+    *actor*, *reason*, *command*: what history shows besides what the library finds out by itself.
+    *key*: makes a retried change happen once. *retention*: seconds that deleted contents can come back;
+    0 frees them at once. Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        run_root: str | os.PathLike[str] | None = None,
+        driver: str | None = None,
+        *,
+        options: Sequence[str] = (),
+        actor: str = "",
+        reason: str = "",
+        command: str = "",
+        arguments: Sequence[str] = (),
+        key: str | None = None,
+        expected: int | None = None,
+        retention: float = RETENTION_SECONDS,
+        read_only: bool = False,
+        image_store: str | os.PathLike[str] | None = None,
+        transient: bool = False,
+        sync: str = "full",
+    ) -> None:
+        self.root = os.path.abspath(os.path.expanduser(os.fspath(root)))
+        self.run_root = os.path.abspath(os.path.expanduser(os.fspath(run_root))) if run_root else os.path.join(self.root, "run")
+        self.driver_options = tuple(options)
+        self.retention_seconds = retention
+        self.is_read_only = read_only
+        self.lazy = Lazy()
+        if image_store or transient:
+            raise NotSupported("a split store (image_store) and a transient store are not built yet")
+        self.terms = Terms(envelope(actor=actor, reason=reason, command=command, arguments=arguments, key=key), key, expected)
+        self.driver_name = choose_home(self.root, driver) or first_working_driver(self.root)
+        self._open(sync)
+
+    def _open(self, sync: str) -> None:
+        folder = self.folder()
+        if not guard(self.root, self.driver_name):
+            self.must_write()
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            make_genesis(self.root, self.driver_name, list(self.driver_options), sync)
+        self.ledger = Ledger.open(folder, fold, read_only=self.is_read_only)
+        try:
+            self.blobs = Blobs(os.path.join(folder, "blobs"))
+            self.leases = Leases(os.path.join(folder, "leases"))
+            self.recovered = [] if self.is_read_only else self._recover()
+            """What recovery did while opening: (layer ID, steps)."""
+        except BaseException:
+            self.ledger.close()
+            raise
+
+    def _recover(self) -> list[tuple[str, list[str]]]:
+        """Settle what a crash or a boot left. Nobody works here and nothing happened: one look at two files."""
+        if not self.leases.files() and self.settled_boot() == boot_id().hex():
+            return []
+        from layerlog.recovery import recover
+
+        return recover(self)
+
+    def close(self) -> None:
+        """Free what is past retention, if something was deleted, and close. May be called twice."""
+        if self.lazy.closed:
+            return
+        try:
+            if self.lazy.deleted:
+                self.before_close()
+        finally:
+            self.lazy.closed = True
+            self.ledger.close()
+            if self.lazy.run_ledger is not None:
+                self.lazy.run_ledger.close()
+
+    def before_close(self) -> None:
+        """What a Store that deleted something does before it closes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.root!r}, driver={self.driver_name!r}, sequence={self.sequence})"
+
+
+def first_working_driver(root: str) -> str:
+    """The first driver that works below *root*, in the order overlay, btrfs, zfs, vfs."""
+    from layerlog.drivers.choose import first_working
+
+    return first_working(root)

@@ -1,0 +1,222 @@
+"""Recovery: what a crash left is settled from the leases, and after a boot from what may be half done.
+
+It settles exactly two things (DESIGN §2): what a dead lease names is removed, unless the journal claims
+it; what a committed delete names is finished into the trash. ``decide_settling`` (decide/settling.py) is the
+decision table of CRASH.md; ``settle`` carries it out. A crash in the middle of it is like any other: leases go last.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from layerlog.blob_keeping import collect_if_idle
+from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, PUT_ASIDE, REMOVE, SWAP, Seen, decide_settling
+from layerlog.eventstore import disk
+from layerlog.eventstore.errors import InUse, OutcomeUnknown, StoreError
+from layerlog.eventstore.position import boot_id
+from layerlog.projections import trash
+from layerlog.projections.items import get
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.core import Core
+    from layerlog.eventstore.locks import Lease
+    from layerlog.projections.items import Row
+
+SWEEP_LEASE = ".sweep"
+"""Held by what touches more layers than leases can be open for; IDs never start with a dot."""
+SANDBOX_LEASE = ".sandbox-"
+
+
+def recover(core: Core) -> list[tuple[str, list[str]]]:
+    """Settle every ID that a dead lease names, and after a boot every ID that may be half done.
+
+    Returns what was done, by ID. Cheap when nothing happened: one directory listing. Settles nothing
+    while the journal has a gap: what looks unclaimed may be claimed by the damaged part.
+    """
+    suspects = core.leases.dead()
+    booted = core.settled_boot() != boot_id().hex()
+    if not suspects and not booted:
+        return []
+    with core.ledger.exclusively():
+        pass  # what the dead wrote and did not publish counts from here on
+    if core.ledger.has_damage():
+        return []
+    _end_sandboxes(core, suspects, booted)
+    layers = {one for one in suspects if not one.startswith(".")}
+    if booted or SWEEP_LEASE in suspects:
+        layers |= _half_done(core)
+    done = [(layer_id, settle(core, layer_id)) for layer_id in sorted(layers)]
+    if collect_if_idle(core) is not None:
+        for one in suspects:
+            if one.startswith("."):
+                _clear(core, one)
+    if booted:
+        _remember_boot(core)
+    return [(layer_id, steps) for layer_id, steps in done if steps]
+
+
+def settle(core: Core, layer_id: str) -> list[str]:
+    """Bring one ID's files in line with the journal; a holder who is alive is left alone."""
+    try:
+        lease = core.leases.take(layer_id, {"doing": "recovery", **core.holder_note()})
+    except InUse:
+        return []
+    try:
+        steps = settle_held(core, lease)
+    except BaseException:
+        lease.abandon()
+        raise
+    lease.release()
+    return steps
+
+
+def settle_held(core: Core, lease: Lease, note: Row | None = None) -> list[str]:
+    """The same for whoever holds the lease. Its *note* (by default that of the dead holder) may say which generation was on its way."""
+    layer_id = lease.id
+    with core.ledger.exclusively():
+        pass
+    if core.ledger.has_damage():
+        return []
+    seen, entry = _look(core, layer_id, lease.before() if note is None else note)
+    steps = decide_settling(seen)
+    for step in steps:
+        _carry_out(core, step, layer_id, entry)
+    return steps
+
+
+def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
+    """What there is to know about an ID, and the name of its trash entry."""
+    driver = core.driver
+    with core.reading() as rows:
+        row = get(rows, "layer", layer_id)
+        thrown = newest_trash(core, layer_id)
+    entry = trash.entry_name(thrown["sequence"], layer_id) if thrown else ""
+    seen = Seen(
+        claimed=row is not None,
+        committed=row is not None and 0 < row["generation"] == note.get("generation"),
+        staged=layer_id in driver.staged(),
+        superseded=layer_id in driver.superseded(),
+        placed=driver.exists(layer_id),
+        kept=bool(thrown and thrown["kept"]),
+        in_trash=bool(entry) and driver.in_trash(entry),
+    )
+    return seen, entry
+
+
+def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
+    """Each can be repeated, wherever it was cut short."""
+    if step in (SWAP, DROP_OLD):
+        core.driver.swap(layer_id)
+    elif step == DISCARD:
+        core.driver.discard(layer_id)
+    elif step == REMOVE:
+        core.forget_mount(layer_id)
+        core.driver.remove(layer_id)
+    elif step == PUT_ASIDE:
+        core.forget_mount(layer_id)
+        core.driver.put_aside(layer_id, entry)
+    elif step == FREE:
+        core.driver.free(entry)
+
+
+def taken_over(core: Core, lease: Lease, note: Row, shared: bool, wait: bool) -> Lease:
+    """A lease whose last holder may have died, taken by somebody with other plans: what it names is settled first."""
+    if lease.id.startswith(".") and lease.id != SWEEP_LEASE:
+        if not shared:
+            lease.note(note)
+        return lease
+    lease_id = lease.id
+    if shared:
+        lease.abandon()
+        settle(core, lease_id)  # unless others share it, who are alive
+        return core.leases.take(lease_id, note, shared=True, wait=wait)
+    try:
+        if lease_id == SWEEP_LEASE:
+            for layer_id in sorted(_half_done(core)):
+                settle(core, layer_id)
+        else:
+            settle_held(core, lease)
+        lease.note(note)
+    except BaseException:
+        lease.abandon()
+        raise
+    return lease
+
+
+def after_failure(core: Core, lease: Lease, error: BaseException, note: Row | None = None) -> None:
+    """What a failed operation does about its own ID: the same as recovery would, unless nobody can tell whether it failed.
+
+    When the disk refuses this too, the lease is left dead for the next who meets it.
+    """
+    if isinstance(error, OutcomeUnknown) or core.ledger.has_damage():
+        lease.abandon()
+        return
+    try:
+        settle_held(core, lease, note)
+    except (StoreError, OSError):
+        lease.abandon()
+
+
+@contextmanager
+def sweeping(core: Core, doing: str) -> Iterator[None]:
+    """Hold the one lease for what touches more layers than leases can be open for; an exception leaves it to recovery."""
+    with core.lease(SWEEP_LEASE, doing, wait=True) as lease:
+        try:
+            yield
+        except InUse:
+            raise  # refused before anything was committed
+        except BaseException:
+            lease.abandon()
+            raise
+
+
+def _clear(core: Core, lease_id: str) -> None:
+    """Remove a dead lease that names no layer."""
+    try:
+        core.leases.take(lease_id).release()
+    except InUse:
+        return
+
+
+def newest_trash(core: Core, layer_id: str) -> Row | None:
+    """The trash row of the last deletion of a layer, while it is there."""
+    with core.reading() as rows:
+        seen = trash.last_seen(rows, "layer", layer_id)
+        return trash.get(rows, "layer", seen["sequence"], layer_id) if seen and seen["id"] == layer_id else None
+
+
+def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> None:
+    """Sandboxes whose holder is dead are deleted; after a boot that is every one."""
+    dead = [one for one in suspects if one.startswith(SANDBOX_LEASE)]
+    if not dead and not booted:
+        return
+    from layerlog.sandbox import remove_sandbox
+
+    gone = [one.removeprefix(SANDBOX_LEASE) for one in dead]
+    if booted:
+        gone += [one.id for one in core.containers() if one.flags.get("Sandbox") and SANDBOX_LEASE + one.id not in core.leases.holders()]
+    for container_id in gone:
+        remove_sandbox(core, container_id)
+
+
+def _half_done(core: Core) -> set[str]:
+    """After a boot or a dead sweep: what is staged, and what was deleted and is still in place. Frees trash that nothing claims.
+
+    Files are listed before rows are read: a delete commits before it puts anything into the trash.
+    """
+    driver = core.driver
+    entries, placed, staged = driver.trash(), set(driver.list()), {*driver.staged(), *driver.superseded()}
+    with core.reading() as rows:
+        thrown = [row for row in trash.every(rows) if row["kind"] == "layer"]
+    claimed = {trash.entry_name(row["sequence"], row["id"]) for row in thrown if row["kept"]}
+    for entry in entries:
+        if entry not in claimed:
+            driver.free(entry)
+    return (placed & {row["id"] for row in thrown}) | staged
+
+
+def _remember_boot(core: Core) -> None:
+    disk.write_beside(core.folder("settled"), boot_id().hex().encode(), durable=False)

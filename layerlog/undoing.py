@@ -1,0 +1,141 @@
+"""Undo: the inverse of past commits, planned first, committed as one change that can itself be undone."""
+
+from __future__ import annotations
+
+from layerlog import change
+from layerlog.asking import AskingMethods
+from layerlog.decide.undoing import UndoConflict, inverse, without_opposite
+from layerlog.eventstore.errors import CommitUnknown, StoreError
+from layerlog.eventstore.rows import Overlay, Rows
+from layerlog.projections import trash
+from layerlog.transaction import preview
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from layerlog.eventstore.requests import Committed
+    from layerlog.history import Commit
+
+
+class UndoPlan:
+    """What an undo would do: ``events`` that would be committed, ``conflicts`` that stand in the way, by commit."""
+
+    __slots__ = ("commits", "conflicts", "events", "planned_on")
+
+    def __init__(self, commits: list[Commit], events: list[Any], conflicts: list[tuple[int, str]], planned_on: int) -> None:
+        self.commits, self.events, self.conflicts, self.planned_on = commits, events, conflicts, planned_on
+
+
+class _Before(Rows):
+    """The rows before a commit, looked up only when an inverse asks for them: most need none."""
+
+    __slots__ = ("_core", "_rows", "_sequence")
+
+    def __init__(self, core: AskingMethods, sequence: int) -> None:
+        self._core, self._sequence = core, sequence
+        self._rows: Rows | None = None
+
+    def _then(self) -> Rows:
+        if self._rows is None:
+            self._rows = self._core.ledger.at(self._sequence - 1)
+        return self._rows
+
+    def get(self, key: bytes) -> Any | None:
+        return self._then().get(key)
+
+    def keys(self, prefix: bytes) -> Iterator[bytes]:
+        return self._then().keys(prefix)
+
+
+class UndoMethods(AskingMethods):
+    """Take commits back."""
+
+    def plan_undo(self, sequence: int | None = None, *, last: int = 0, by: str = "") -> UndoPlan:
+        """What undoing would do; changes nothing.
+
+        *sequence*: that commit; *last*: the newest n commits; *by*: all commits of an actor, user or program.
+        Undos, and what they undid, do not count for *last*.
+        """
+        commits = self._chosen(sequence, last, by)
+        events, conflicts = self._turned(commits)
+        return UndoPlan(commits, events, conflicts, self.sequence)
+
+    def undo(self, sequence: int | None = None, *, last: int = 0, by: str = "") -> Committed:
+        """Undo commits, newest first, as one commit. All or nothing: raises UndoConflict naming what stands in the way.
+
+        Names, metadata, big data, pins come back, and within retention deleted things with their contents;
+        contents that were replaced do not.
+        """
+        self.must_write()
+        commits = self._chosen(sequence, last, by)
+        numbers = [commit.sequence for commit in commits]
+
+        def decide(rows: Rows) -> list[Any]:
+            events, conflicts = self._turned(commits, rows)
+            if conflicts:
+                raise UndoConflict(sequence=conflicts[0][0], why=conflicts[0][1])
+            return events
+
+        undoing = self.on_terms(undoes=numbers)
+        return change.remove(undoing, decide, f"undo {numbers}")
+
+    def _chosen(self, sequence: int | None, last: int, by: str) -> list[Commit]:
+        """The commits meant, newest first."""
+        if sequence is not None:
+            return [self.commit_at(sequence)]
+        undone: set[int] = set()
+        found: list[Commit] = []
+        for commit in self.history(after=1, reverse=True):
+            if commit.sequence in undone:
+                continue
+            if undid := commit.envelope.get("undoes"):
+                undone.update(undid)
+                continue
+            if by and by not in (commit.by, commit.envelope.get("program")):
+                continue
+            found.append(commit)
+            if last and len(found) == last:
+                break
+        if not found or (last and len(found) < last):
+            raise CommitUnknown(asked=f"last {last}" if last else by)
+        return found
+
+    def _turned(self, commits: list[Commit], rows: Rows | None = None) -> tuple[list[Any], list[tuple[int, str]]]:
+        """Inverse events of *commits* on top of *rows*, each seeing what those before it did; and the conflicts."""
+        if rows is None:
+            with self.reading() as now:
+                return self._turned(commits, now)
+        seen = Overlay(rows)
+        events: list[Any] = []
+        conflicts: list[tuple[int, str]] = []
+        kept = self.retention_seconds > 0
+        for commit in commits:
+            before = _Before(self, commit.sequence)
+            for event in reversed(commit.events):
+                shorter = without_opposite(events, event)
+                if shorter is not None:
+                    events, seen = shorter, Overlay(rows)
+                    preview(seen, events)
+                    continue
+                try:
+                    turned = inverse(before, seen, event, self._deleted_in(seen, event, commit.sequence), kept)
+                except UndoConflict as refused:
+                    conflicts.append((commit.sequence, str(refused.data["why"])))
+                    continue
+                except StoreError as refused:
+                    conflicts.append((commit.sequence, str(refused)))
+                    continue
+                preview(seen, turned)
+                events += turned
+        return events, conflicts
+
+    def _deleted_in(self, rows: Rows, event: Any, sequence: int) -> int:
+        """The commit whose deletion is to be undone: where an undo has deleted the thing again since, that one."""
+        if not event["type"].endswith("Deleted"):
+            return sequence
+        again = trash.last_seen(rows, event["type"].removesuffix("Deleted").lower(), event["id"])
+        if again is not None and again["sequence"] > sequence and self.commit_at(again["sequence"]).envelope.get("undoes"):
+            return int(again["sequence"])
+        return sequence

@@ -1,0 +1,45 @@
+"""Wipe: one event, whatever the size of the store; then the effects, layer by layer."""
+
+from __future__ import annotations
+
+from layerlog import change
+from layerlog.decide import containers
+from layerlog.eventstore.errors import InUse
+from layerlog.projections.trash import entry_name
+from layerlog.recovery import SWEEP_LEASE, sweeping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from layerlog.core import Core
+    from layerlog.eventstore.rows import Rows
+
+
+def wipe(core: Core) -> None:
+    """Delete everything. Raises InUse, naming the holder, when somebody works on something; then nothing is deleted.
+
+    Only one lease is held, since a lease for each of 100,000 layers would need as many open files; if it is
+    found dead, recovery looks at everything that was deleted.
+    """
+    core.must_write()
+    kept = core.retention_seconds > 0
+    _ = core.driver  # must open before anything is committed that it is to carry out
+    with sweeping(core, "wipe"):
+        for holder_id, note in core.leases.holders().items():
+            if holder_id != SWEEP_LEASE:
+                raise InUse(id=holder_id, holder=note)
+        wiped: list[str] = []
+
+        def decide(rows: Rows) -> list[Any]:
+            events, wiped[:] = containers.wipe(rows, kept)
+            return events
+
+        committed = change.commit(core, decide, "wipe", reserve=True)
+        for layer_id in wiped:
+            entry = entry_name(committed.sequence, layer_id)
+            with core.lease(layer_id, "wipe", wait=True):
+                core.forget_mount(layer_id)
+                core.driver.put_aside(layer_id, entry)
+                if not kept:
+                    core.driver.free(entry)

@@ -1,0 +1,90 @@
+"""What layers, images and containers have in common: one row each, and indexes derived from it.
+
+A fold never edits an index by hand. It says which row replaces which, and ``replace`` works out the
+index keys that come and go from the two rows alone; so an index cannot disagree with its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from layerlog.projections.keys import key, prefix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from layerlog.eventstore.rows import Rows
+
+Row = dict[str, "Any"]
+RowChange = tuple[bytes, "Any"]
+"""A key and its new value; None removes it."""
+Index = Callable[[Row], Iterable[RowChange]]
+
+
+def get(rows: Rows, kind: str, item_id: str) -> Row | None:
+    """The row of that exact ID."""
+    row: Row | None = rows.get(key(kind, item_id))
+    return row
+
+
+def holder(rows: Rows, kind: str, name: str) -> str | None:
+    """ID of the *kind* of thing that holds *name*."""
+    found: str | None = rows.get(key("name", kind, name))
+    return found
+
+
+def find(rows: Rows, kind: str, asked: str) -> Row | None:
+    """Exact ID, exact name, unique ID prefix, in this order (contract/cli.md §3)."""
+    if "\0" in asked:
+        return None
+    row = get(rows, kind, asked)
+    if row is None and (named := holder(rows, kind, asked)) is not None:
+        row = get(rows, kind, named)
+    return row if row is not None else find_prefix(rows, kind, asked)
+
+
+def find_prefix(rows: Rows, kind: str, asked: str) -> Row | None:
+    """The only thing whose ID starts with *asked*; None if there are none or several."""
+    if not asked:
+        return None
+    matches = rows.scan(key(kind, asked))
+    first = next(matches, None)
+    if first is None or next(matches, None) is not None:
+        return None
+    row: Row = first[1]
+    return row
+
+
+def every(rows: Rows, kind: str) -> list[Row]:
+    """All rows of a kind in order of creation."""
+    return sorted((row for _, row in rows.scan(prefix(kind))), key=lambda row: row["order"])
+
+
+def index_of(kind: str, row: Row) -> Iterator[RowChange]:
+    """Index rows that every kind has: names and references to blobs."""
+    item_id = row["id"]
+    for name in row.get("names", ()):
+        yield key("name", kind, name), item_id
+    for item, ref in row.get("big_data", {}).items():
+        yield key("blob", ref["blob"], kind, item_id, item), 1
+
+
+def replace(rows: Rows, kind: str, index: Index, old: Row | None, new: Row | None) -> Iterator[RowChange]:
+    """Row changes that put *new* in the place of *old*, indexes included."""
+    before = dict(index(old)) if old is not None else {}
+    after = dict(index(new)) if new is not None else {}
+    for found, value in before.items():
+        if found not in after and rows.get(found) == value:
+            yield found, None
+    for found, value in after.items():
+        if before.get(found) != value:
+            yield found, value
+    item_id = (new or old or {})["id"]
+    yield key(kind, item_id), new
+
+
+def edited(row: Row, sequence: int, **fields: object) -> Row:
+    """A copy of *row* with *fields* set; empty ones are left out."""
+    new = {**row, **fields, "changed": sequence}
+    return {name: value for name, value in new.items() if value not in ("", [], {}, None)}

@@ -1,0 +1,160 @@
+"""Where the store is: flags over storage.conf and environment over defaults (contract/cli.md §2)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerlog.cli import config
+from layerlog.cli.opening import cut, retention, shown
+from layerlog.eventstore.errors import IncompleteOptions, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CONF = """
+[storage]
+driver = "vfs"
+graphroot = "/conf/root"
+runroot = "/conf/run"
+transient_store = "true"
+driver_priority = ["overlay", "vfs"]
+[storage.options]
+additionalimagestores = ["/a", "/b"]
+mount_program = "/usr/bin/fuse-overlayfs"
+[storage.options.vfs]
+ignore_chown_errors = "true"
+"""
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Write a storage.conf and let it be the one."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "storage.conf"
+        path.write_text(text)
+        monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(path))
+        return path
+
+    return write
+
+
+def settle(compat: bool = True, **values: Any) -> config.Settings:
+    return config.settle(values, compat)
+
+
+def test_without_flags_everything_comes_from_the_file(conf: Callable[[str], Path]) -> None:
+    conf(CONF)
+    found = settle()
+    assert (found.root, found.run_root, found.driver, found.transient) == ("/conf/root", "/conf/run", "vfs", True)
+    assert found.options == ["vfs.imagestore=/a", "vfs.imagestore=/b", "vfs.ignore_chown_errors=true"]
+    assert found.priority == ["overlay", "vfs"]
+
+
+def test_with_any_flag_the_file_only_fills_in_a_missing_root(conf: Callable[[str], Path]) -> None:
+    conf(CONF)
+    found = settle(graph="/flag/root")
+    assert (found.root, found.run_root, found.driver, found.options) == ("/flag/root", "/conf/run", "", [])
+    found = settle(run="/flag/run", storage_driver="overlay")
+    assert (found.root, found.run_root, found.driver) == ("/conf/root", "/flag/run", "overlay")
+
+
+def test_a_driver_alone_is_not_enough(conf: Callable[[str], Path]) -> None:
+    conf(CONF)
+    with pytest.raises(IncompleteOptions):
+        settle(storage_driver="vfs")
+
+
+def test_relative_roots_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settle(graph="g", run="r").root == str(tmp_path / "g")
+
+
+def test_the_environment_is_read_together_with_the_file(conf: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    conf(CONF)
+    monkeypatch.setenv("STORAGE_DRIVER", "overlay")
+    monkeypatch.setenv("STORAGE_OPTS", "overlay.mountopt=nodev,overlay.size=1G")
+    found = settle()
+    assert found.driver == "overlay"
+    assert found.options == ["overlay.mountopt=nodev", "overlay.size=1G"]
+    assert settle(graph="/g", run="/r").driver == ""  # flags: neither file nor environment choose the driver
+
+
+@pytest.mark.parametrize("text", ["[storage", "storage = 1", "x = '\x01'", "[storage]\noptions = 3"])
+def test_a_broken_file_stops_every_command_with_one_line(conf: Callable[[str], Path], text: str) -> None:
+    path = conf(text)
+    given: list[dict[str, Any]] = [{}, {"graph": "/g", "run": "/r"}]
+    for values in given:
+        with pytest.raises(InvalidRequest) as error:
+            settle(**values)
+        assert str(error.value).startswith(f"{path}: ")
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_named_by_the_environment_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", "/nonexistent/storage.conf")
+    with pytest.raises(InvalidRequest, match="no such file or directory"):
+        settle()
+
+
+def test_files_are_looked_for_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "SYSTEM_FILES", (str(tmp_path / "etc.conf"), str(tmp_path / "usr.conf")))
+    (tmp_path / "usr.conf").write_text('[storage]\ndriver = "usr"\n')
+    assert settle().driver == "usr"
+    (tmp_path / "etc.conf").write_text('[storage]\ndriver = "etc"\n')
+    assert settle().driver == "etc"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "containers/storage.conf").write_text('[storage]\ndriver = "own"\n')
+    assert settle().driver == "own"
+
+
+def test_without_a_file_the_originals_roots_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "SYSTEM_FILES", ())
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert (settle().root, settle().run_root) == ("/var/lib/containers/storage", "/run/containers/storage")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert settle().root == os.path.join(os.environ["HOME"], ".local/share/containers/storage")
+    assert settle().run_root == str(tmp_path / "containers")
+
+
+def test_layerlog_has_roots_and_files_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    system = tmp_path / "podman.conf"
+    system.write_text(CONF)
+    monkeypatch.setattr(config, "SYSTEM_FILES", (str(system),))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    found = settle(compat=False)
+    assert (found.root, found.run_root, found.driver) == ("/var/lib/layerlog", "/run/layerlog", "")
+    monkeypatch.setattr(config, "OWN_SYSTEM_FILE", str(system))
+    assert settle(compat=False).root == "/conf/root"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(config, "OWN_SYSTEM_FILE", "/nonexistent")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert settle(compat=False).root == "/data/layerlog"
+
+
+def test_layerlog_with_a_root_keeps_its_run_time_state_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settle(compat=False, graph="/g").run_root == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "seconds"), [("0", 0), ("", 0), ("24h", 86400), ("7d", 604800), ("1h30m", 5400), ("90s", 90), ("1w", 604800)]
+)
+def test_retention_is_a_length_of_time(word: str, seconds: float) -> None:
+    assert retention(word) == seconds
+
+
+@pytest.mark.parametrize("word", ["soon", "12", "h", "1x", "-1h", "1h-"])
+def test_what_is_no_length_of_time_is_refused(word: str) -> None:
+    with pytest.raises(InvalidRequest):
+        retention(word)
+
+
+def test_the_history_shows_what_was_asked_and_not_where_the_store_is() -> None:
+    assert shown(["img", "--graph", "/g", "-n", "x", "--reason=because", "-s", "vfs", "--debug", "-j"]) == ["img", "-n", "x", "-j"]
+    assert len(cut("x" * 5000)) < 300

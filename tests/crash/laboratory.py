@@ -1,0 +1,273 @@
+"""Run an operation undisturbed to learn its calls and states; then run it to each of them, and judge what is left."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import random
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from layerlog import Store, recovery
+from layerlog.decide import settling
+from layerlog.eventstore import position
+from layerlog.eventstore.errors import OutcomeUnknown, StoreError
+from tests.crash import children, judge, power, seams, world
+from tests.crash.judge import Expected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_USED = (
+    "check_files check_trees committing images_in images_out undoing drivers.applying drivers.choose drivers.crc64 drivers.extract "
+    "drivers.tarstream drivers.vfs drivers.overlay drivers.overlaymount"
+)
+for _module in _USED.split():
+    importlib.import_module(f"layerlog.{_module}")  # once, and not in every child
+
+
+class Reference:
+    """What an operation does undisturbed: its calls, and what may be seen before, between and after."""
+
+    def __init__(self, calls: list[tuple[str, int]], expected: Expected, start: int) -> None:
+        self.calls, self.expected, self.start = calls, expected, start
+
+
+class Bench:
+    """One prepared store of one driver, copied for each state; *folder* should be on a quick file system."""
+
+    def __init__(self, folder: str, driver: str) -> None:
+        self.folder, self.driver = folder, driver
+        self.prepared = os.path.join(folder, "prepared")
+        self.root = os.path.join(folder, "root")
+        self.states = 0
+        """How many were judged."""
+        self.reached: set[str] = set()
+        """Rows of recovery's decision table that were used."""
+        os.makedirs(folder, exist_ok=True)
+        world.LAYOUT = os.path.join(folder, "layout")
+        world.make_layout(world.LAYOUT)
+        ended = children.run(lambda say: world.make_store(self.prepared, driver), seed=7)
+        assert ended.status == 0, ended.trace
+
+    def fresh(self) -> str:
+        """A copy of the prepared store at ``root``; whatever was there is unmounted and removed."""
+        self.clear()
+        copy(self.prepared, self.root)
+        return self.root
+
+    def clear(self) -> None:
+        """Unmount and remove ``root``."""
+        unmount_below(self.root)
+        if os.path.isdir(self.root):
+            open_up(self.root)
+            shutil.rmtree(self.root)
+
+    def stops_of_recovery(self, name: str, every: int = 1) -> Iterator[tuple[str, list[str]]]:
+        """Kill at each *every*-th call, then kill the recovery at each of its calls, then judge."""
+        reference = self.reference(name)
+        crashed = os.path.join(self.folder, "crashed")
+
+        def reopen(watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
+            def run(say: Callable[[Any], None]) -> None:
+                seams.install(watcher)
+                Store(self.root, driver=self.driver).close()
+                say(watcher.calls)
+
+            return run
+
+        for place in range(every // 2, len(reference.calls), every):
+            self.fresh()
+            said = children.run(self.session(name, seams.Killer(place))).said
+            shutil.rmtree(crashed, ignore_errors=True)
+            copy(self.root, crashed)
+            calls = children.run(reopen(seams.Watcher()), seed=2).said[0]
+            for second, (call, _) in enumerate(calls):
+                self.clear()
+                copy(crashed, self.root)
+                children.run(reopen(seams.Killer(second)), seed=2)
+                if faults := self.judged(reference, said):
+                    yield f"{name}: killed at call {place}, recovery killed at its call {second} of {len(calls)}, {call}", faults
+
+    def errors(self, name: str, number: int, lasting: bool = False, every: int = 1) -> Iterator[tuple[str, list[str]]]:
+        """Let each *every*-th call that may meet it fail with error *number*; *lasting*: and all later ones, until the operation failed."""
+        reference = self.reference(name)
+        for place, (call, _) in enumerate(reference.calls):
+            if place % every or not meets(call, number):
+                continue
+            self.fresh()
+            ended = children.run(self.failing_session(name, seams.Failer(place, number, lasting)))
+            where = f"{name}: {errno.errorcode[number]}{' for good' if lasting else ''} at call {place} of {len(reference.calls)}, {call}"
+            faults = [f"ended with {ended.status}: {ended.trace[-700:]}"] if ended.status else []
+            done, *told = ended.said or [None]
+            faults += [one for one in told if isinstance(one, str)]
+            if faults := faults + self.judged(reference, [done] if isinstance(done, int) else []):
+                yield where, faults
+
+    def failing_session(self, name: str, failer: seams.Failer) -> Callable[[Callable[[Any], None]], None]:
+        """As ``session``; says the last commit acknowledged, or None for a typed error, and then what was wrong right after it."""
+
+        def run(say: Callable[[Any], None]) -> None:
+            seams.install(failer)
+            unknown = False
+            try:
+                with Store(self.root, driver=self.driver, retention=world.retention(name)) as store:
+                    for step in world.steps(name):
+                        step(store)
+                    say(store.sequence)
+                    told = True
+            except StoreError as failed:
+                unknown = isinstance(failed, OutcomeUnknown)
+                if "told" not in locals():
+                    say(None)
+            failer.number = 0
+            if not unknown and failer.failed:
+                with Store(self.root, driver=self.driver, read_only=True) as store:  # nobody has settled anything since
+                    if not store.leases.files():  # else recovery knows where to look
+                        for fault in judge.leftovers(store):
+                            say(f"at once: {fault}")
+
+        return run
+
+    def session(self, name: str, watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
+        """Open, run one operation, say up to which commit that is acknowledged, close; every changing call passes *watcher*."""
+
+        def run(say: Callable[[Any], None]) -> None:
+            seams.install(watcher)
+            with Store(self.root, driver=self.driver, retention=world.retention(name)) as store:
+                for step in world.steps(name):
+                    step(store)
+                    watcher.acknowledge(store.sequence)
+                    say(store.sequence)
+
+        return run
+
+    def reference(self, name: str) -> Reference:
+        """The undisturbed run, its states read back commit by commit."""
+        self.fresh()
+        watcher = seams.Watcher()
+
+        def run(say: Callable[[Any], None]) -> None:
+            self.session(name, watcher)(say)
+            say(watcher.calls)
+
+        before = children.run(lambda say: say(_looked_at(self.root, self.driver)))
+        ended = children.run(run)
+        assert ended.status == 0, ended.trace
+        after = children.run(lambda say: say(_looked_at(self.root, self.driver, before.said[0][0])))
+        assert after.status == 0, after.trace
+        _, first_states, first_trees = before.said[0]
+        _, states, trees = after.said[0]
+        merged = {layer: [one[layer] for one in (first_trees, trees) if layer in one] for layer in {*first_trees, *trees}}
+        if len(world.steps(name)) > 1:  # what a layer held between two steps was not seen
+            merged = {layer: held for layer, held in merged.items() if len(held) == 2 and held[0] == held[1]}
+        calls: list[tuple[str, int]] = ended.said[-1]
+        return Reference(calls, Expected([first_states[0], *states], merged), before.said[0][0])
+
+    def power_cuts(self, name: str, most: int, forget: str = "", seed: int = 1) -> Iterator[tuple[str, list[str]]]:
+        """Cut the power before each flush and after each acknowledgement; judge up to about *most* disks of each moment."""
+        reference = self.reference(name)
+        self.fresh()
+        start, recorder = power.Disk.of(self.root), power.Recorder(forget)
+
+        def run(say: Callable[[Any], None]) -> None:
+            self.session(name, recorder)(lambda what: None)
+            say(recorder.trace)
+
+        ended = children.run(run)
+        assert ended.status == 0, ended.trace
+        dice = random.Random(seed)
+        for cut in power.cuts(start, ended.said[0]):
+            said = [] if cut.acknowledged is None else [cut.acknowledged]
+            for which, disk in power.states(cut, most, dice):
+                self.clear()
+                disk.write_to(self.root, leave_out=frozenset((b"run",)))
+                if faults := self.judged(reference, said, booted=True):
+                    yield f"{name}: power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
+
+    def judged(self, reference: Reference, said: list[Any], booted: bool = False) -> list[str]:
+        """The verdict on ``root``, from a process that opens it as any other would. *said*: the last commit acknowledged, if any."""
+        self.states += 1
+        last = len(reference.expected.states) - 1
+        first = said[-1] - reference.start if said else 0
+
+        def look(say: Callable[[Any], None]) -> None:
+            if booted:
+                position._boot_id = bytes(range(16))
+            met: set[str] = set()
+
+            def deciding(seen: settling.Seen) -> list[str]:
+                met.update(row.name for row in settling.rows_for(seen))
+                return settling.decide_settling(seen)
+
+            vars(recovery)["decide_settling"] = deciding
+            faults = judge.judge(self.root, self.driver, reference.expected, first, last)
+            say(met)
+            say(faults)
+
+        ended = children.run(look, seed=99)
+        self.reached |= ended.said[0] if ended.said else set()
+        faults: list[str] = ended.said[1] if len(ended.said) > 1 else [f"the judge fell: {ended.trace or ended.status}"]
+        return faults
+
+    def stops(self, name: str, partial: bool = True, every: int = 1, last: int = 0) -> Iterator[tuple[str, list[str]]]:
+        """Kill at each *every*-th call (of the *last* so many), and in the middle of writes; yields what was wrong, place by place."""
+        reference = self.reference(name)
+        for place, (call, size) in enumerate(reference.calls):
+            if place % every or (last and place < len(reference.calls) - last):
+                continue
+            parts: list[int | None] = [None]
+            if partial and size > 1:
+                parts += sorted({1, size // 2, size - 1, *(edge for edge in (512, 4096) if edge < size)})
+            for part in parts:
+                self.fresh()
+                ended = children.run(self.session(name, seams.Killer(place, part)))
+                where = f"{name}: killed at call {place} of {len(reference.calls)}, {call}" + (f", {part} bytes in" if part else "")
+                if ended.status != children.KILLED:
+                    yield where, [f"was not killed but ended with {ended.status}: {ended.trace}"]
+                    continue
+                if faults := self.judged(reference, ended.said):
+                    yield where, faults
+
+
+def meets(call: str, number: int) -> bool:
+    """Whether that call can fail like that."""
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return call in seams.ROOM
+    if number == errno.EMFILE:
+        return call == "open"
+    return True
+
+
+def _looked_at(root: str, driver: str, after: int = -1) -> tuple[int, list[judge.State], dict[str, judge.Tree]]:
+    """The last sequence; the states after each commit from *after* on (default: the last); the trees."""
+    with Store(root, driver=driver) as store:
+        last = store.sequence
+        points = range(last if after < 0 else after + 1, last + 1)
+        states = [judge.describe(store.at(str(point))) for point in points]
+        return last, states, judge.trees_of(store)
+
+
+def copy(source: str, target: str) -> None:
+    """As ``cp -a``: owners, xattrs, devices, links and holes as they are."""
+    subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
+
+
+def unmount_below(root: str) -> None:
+    """Lazily unmount all below, newest first."""
+    from layerlog.drivers import mounts, syscalls
+
+    for point in mounts.below(root):
+        syscalls.umount(os.fsencode(point), syscalls.MNT_DETACH)
+
+
+def open_up(root: str) -> None:
+    """Let an ordinary user remove folders that forbid it."""
+    if os.geteuid() != 0:
+        for where, folders, _ in os.walk(root):
+            for name in folders:
+                path = os.path.join(where, name)
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)

@@ -1,0 +1,249 @@
+"""The store that every crash test starts from, and each public operation on it.
+
+Small on purpose: a state is copied, run, killed and judged some thousand times. IDs are given or drawn from a seed,
+so that the same operation makes the same records each time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+from typing import TYPE_CHECKING
+
+from layerlog import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Operation = Callable[[Store], object]
+
+UID, GID = os.geteuid(), os.getegid()
+WHEN = 1_700_000_000
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def tar(*members: tuple[str, object]) -> bytes:
+    """A tar of ours: text is a file, None a folder, ``("->", target)`` a symlink, ``("=", target)`` a hard link."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, what in members:
+            member = tarfile.TarInfo(name)
+            member.uid, member.gid, member.mtime, member.mode = UID, GID, WHEN, 0o644
+            if what is None:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(member)
+            elif isinstance(what, tuple):
+                member.type = tarfile.SYMTYPE if what[0] == "->" else tarfile.LNKTYPE
+                member.linkname = what[1]
+                archive.addfile(member)
+            else:
+                data = what if isinstance(what, bytes) else str(what).encode()
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+BASE = tar(
+    ("etc", None),
+    ("etc/passwd", "root:x:0:0\n"),
+    ("bin", ("->", "usr/bin")),
+    ("usr", None),
+    ("usr/tool", "x" * 5000),
+    ("usr/same", ("=", "usr/tool")),
+)
+MIDDLE = tar(("etc", None), ("etc/.wh.passwd", ""), ("etc/group", "root:x:0:\n"), ("var", None), ("var/data", "d" * 700))
+OTHER = tar(("srv", None), ("srv/page", "hello\n" * 20))
+FIRST_OF_IMAGE = tar(("opt", None), ("opt/a", "a" * 900))
+SECOND_OF_IMAGE = tar(("opt", None), ("opt/.wh.a", ""), ("opt/b", "b" * 1300))
+
+
+def make_layout(folder: str) -> None:
+    """An OCI layout of two gzip layers."""
+    blobs = os.path.join(folder, "blobs", "sha256")
+    os.makedirs(blobs)
+
+    def blob(data: bytes, kind: str) -> dict[str, object]:
+        digits = hashlib.sha256(data).hexdigest()
+        with open(os.path.join(blobs, digits), "wb") as file:
+            file.write(data)
+        return {"mediaType": kind, "digest": f"sha256:{digits}", "size": len(data)}
+
+    tars = [FIRST_OF_IMAGE, SECOND_OF_IMAGE]
+    layers = [blob(gzip.compress(one, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip") for one in tars]
+    diff_ids = ["sha256:" + hashlib.sha256(one).hexdigest() for one in tars]
+    config = blob(json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode(), CONFIG)
+    manifest = blob(json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}).encode(), MANIFEST)
+    named = {**manifest, "annotations": {"org.opencontainers.image.ref.name": "loaded:1"}}
+    with open(os.path.join(folder, "index.json"), "w") as file:
+        json.dump({"schemaVersion": 2, "manifests": [named]}, file)
+    with open(os.path.join(folder, "oci-layout"), "w") as file:
+        json.dump({"imageLayoutVersion": "1.0.0"}, file)
+
+
+def make_store(root: str, driver: str) -> None:
+    """The store at the beginning of every test."""
+    with Store(root, driver=driver, actor="laboratory") as store:
+        store.import_layer(io.BytesIO(BASE), id="base", names=["base-name"])
+        store.import_layer(io.BytesIO(MIDDLE), "base", id="middle")
+        store.create_layer("middle", id="blank")
+        store.create_image("middle", id="image", names=["app:1"], big_data={"extra": b'{"schemaVersion":2}', "note": b"n" * 3000})
+        store.create_container("image", id="box", name="box-name", metadata="{}")
+        write_into(store, "box", "written", "by a program")
+        store.import_layer(io.BytesIO(OTHER), id="other")
+        store.import_layer(io.BytesIO(OTHER), "base", id="thrown")
+        store.create_image("thrown", id="thrown-image", names=["old:1"], big_data={"note": b"gone" * 50})
+        store.delete_image("thrown-image")
+        store.create_layer(id="thrown-empty", names=["nothing"])
+        store.delete_layer("thrown-empty")
+        store.create_layer("base", id="alone")
+        store.set_big_data("image", "image", "old", b"replaced later")
+        store.remove_big_data("image", "image", "old")
+
+
+def write_into(store: Store, asked: str, name: str, text: str) -> None:
+    """What a program does in a mounted container."""
+    program(store.mount(asked), name, text)
+    store.unmount(asked)
+
+
+def program(root: str, name: str, text: str) -> None:
+    """A program that writes one file, at a time that is always the same, so that the diff is too."""
+    os.chmod(root, 0o755)
+    path = os.path.join(root, name)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.write(fd, text.encode())
+    os.close(fd)
+    os.utime(path, (WHEN, WHEN))
+    os.utime(root, (WHEN, WHEN))
+
+
+LAYOUT = ""
+"""Where the OCI layout for ``load`` is; set by the fixture that made it."""
+
+
+def _build(root: str) -> None:
+    program(root, "built", "by layer_for")
+
+
+def _sandbox(store: Store) -> None:
+    with store.sandbox("image") as box:
+        program(box.root, "made", "in a sandbox")
+
+
+def _sandbox_commit(store: Store) -> None:
+    with store.sandbox("image") as box:
+        program(box.root, "made", "in a sandbox")
+        box.commit(name="from-sandbox")
+
+
+def _transaction(store: Store) -> None:
+    with store.transaction(reason="release") as change:
+        layer = change.create_layer("middle", id="in-tx")
+        change.create_image(layer, id="tx-image", names=["app:2"])
+        change.untag("app:1")
+        change.set_big_data("image", "image", "tx", b"in a transaction")
+        change.delete_layer("alone")
+
+
+def _save(store: Store) -> None:
+    list(store.diff("middle", compression=2))
+
+
+def _mount_twice(store: Store) -> None:
+    store.mount("blank")
+    store.mount("blank")
+    store.unmount("blank")
+    store.unmount("blank")
+
+
+OPERATIONS: dict[str, Operation] = {
+    "create_layer": lambda store: store.create_layer("middle", id="new", names=["new-name"], metadata="m"),
+    "import_layer": lambda store: store.import_layer(io.BytesIO(OTHER), "middle", id="new", names=["new-name"]),
+    "apply_diff to an empty layer": lambda store: store.apply_diff("blank", io.BytesIO(OTHER)),
+    "apply_diff to a filled layer": lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)),
+    "create_image": lambda store: store.create_image(
+        "middle", id="new", names=["app:2"], big_data={"manifest": b"{}", "note": b"n" * 3000}
+    ),
+    "create_container": lambda store: store.create_container("image", id="new", name="new-name", big_data={"k": b"v"}),
+    "set_big_data": lambda store: store.set_big_data("image", "image", "signature", b"s" * 2000),
+    "replace big data": lambda store: store.set_big_data("image", "image", "note", b"another note"),
+    "remove_big_data": lambda store: store.remove_big_data("image", "image", "note"),
+    "set_names": lambda store: store.set_names("image", ["app:2", "app:3"]),
+    "tag": lambda store: store.tag("image", "app:latest"),
+    "untag": lambda store: store.untag("app:1"),
+    "set_metadata": lambda store: store.set_metadata("box", "changed", "container"),
+    "load": lambda store: store.load(LAYOUT),
+    "commit_container": lambda store: store.commit_container("box", name="committed"),
+    "snapshot": lambda store: store.snapshot("box", name="snap"),
+    "layer_for": lambda store: store.layer_for("key", "middle", _build),
+    "sandbox": _sandbox,
+    "sandbox with commit": _sandbox_commit,
+    "mount and unmount": _mount_twice,
+    "mount": lambda store: store.mount("blank"),
+    "diff": _save,
+    "delete_layer": lambda store: store.delete_layer("other"),
+    "delete_layer, empty": lambda store: store.delete_layer("alone"),
+    "delete_container": lambda store: store.delete_container("box"),
+    "delete, whatever it is": lambda store: store.delete("box"),
+    "restore a layer": lambda store: store.restore("thrown", "layer"),
+    "restore an image": lambda store: store.restore("old:1"),
+    "undo": lambda store: store.undo(last=3),
+    "transaction": _transaction,
+    "empty_trash": lambda store: store.empty_trash(),
+    "wipe": lambda store: store.wipe(),
+    "pin": lambda store: store.pin("image", "keep"),
+}
+EPHEMERAL: dict[str, Operation] = {
+    "delete_layer at once": lambda store: store.delete_layer("other"),
+    "delete_container at once": lambda store: store.delete_container("box"),
+    "wipe at once": lambda store: store.wipe(),
+}
+"""The same with retention 0: what is deleted is freed in the same call."""
+
+
+def retention(name: str) -> float:
+    """Retention of the store that runs an operation, in seconds."""
+    return 0.0 if name in EPHEMERAL else 86400.0
+
+
+def _delete_and_make_again(store: Store) -> None:
+    store.import_layer(io.BytesIO(MIDDLE), id="other")
+
+
+SEQUENCES: dict[str, list[Operation]] = {
+    "delete, restore, delete": [
+        lambda store: store.delete_layer("other"),
+        lambda store: store.restore("other"),
+        lambda store: store.delete_layer("other"),
+    ],
+    "delete and make again": [lambda store: store.delete_layer("other"), _delete_and_make_again],
+    "apply and delete": [lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)), lambda store: store.delete_layer("other")],
+    "apply three times": [
+        lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)),
+        lambda store: store.apply_diff("other", io.BytesIO(BASE)),
+        lambda store: store.set_names("other", ["filled"]),
+    ],
+    "delete, free, import": [
+        lambda store: store.delete_layer("other"),
+        lambda store: store.empty_trash(),
+        lambda store: store.import_layer(io.BytesIO(OTHER), "base", id="next"),
+    ],
+    "load, delete, load": [
+        lambda store: store.load(LAYOUT),
+        lambda store: store.delete_image("loaded:1"),
+        lambda store: store.load(LAYOUT),
+    ],
+}
+"""Several calls, each acknowledged: what one leaves unflushed must not hurt the next."""
+
+
+def steps(name: str) -> list[Operation]:
+    """The calls of a name in any of the tables."""
+    if name in SEQUENCES:
+        return SEQUENCES[name]
+    return [OPERATIONS[name] if name in OPERATIONS else EPHEMERAL[name]]

@@ -1,0 +1,132 @@
+"""FORMAT.md is true: its examples decode to what it says, and journals of every version read as they did."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import typing
+from pathlib import Path
+
+import pytest
+
+from layerlog.eventstore import codec, events, frame, position, runs, segments
+from layerlog.eventstore.errors import UnknownFormat
+from layerlog.eventstore.ledger import Ledger
+from tests.eventstore.ledgers import fold, make
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "eventstore" / "FORMAT.md").read_text(encoding="utf-8")
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def example(kind: str) -> bytes:
+    """A hex block of the page."""
+    found = re.search(rf"```hex {kind}\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    return bytes.fromhex(found.group(1))
+
+
+def test_example_segment_header_decodes() -> None:
+    segment = segments.parse(example("segment"), "")
+    assert segment is not None
+    assert (segment.number, segment.first_sequence, segment.size, segment.reserve_bytes) == (1, 1, 131072, 32768)
+    assert (segment.journal_id, segment.time_ns, segment.why) == (bytes(range(1, 17)), 1790000000001000000, segments.WHY_FIRST)
+    assert segment.header() == example("segment")
+
+
+def test_example_frame_decodes() -> None:
+    header = example("frame")
+    assert frame.header_whole(header, bytes(range(1, 9)), 128)
+    found = frame.Frame(1, header)
+    payload = re.search(r"```json payload\n(.*?)\n```", PAGE, re.DOTALL)
+    assert payload
+    assert (found.sequence, found.length, found.offset, found.batch_bytes, found.back) == (1, 306, 128, 0, 0)
+    assert hashlib.sha256(payload.group(1).encode()).digest() == found.payload_hash
+    assert found.hash == hashlib.sha256(header).digest()
+    assert codec.decode(payload.group(1).encode())["events"][0]["type"] == "StoreCreated"
+
+
+def test_page_names_every_magic_and_size() -> None:
+    for magic in (segments.MAGIC, frame.MAGIC, position.MAGIC, runs.MAGIC):
+        assert magic.hex(" ") in PAGE
+        with pytest.raises(UnicodeDecodeError):
+            magic.decode()
+    assert (segments.HEADER_BYTES, frame.HEADER_BYTES, position.BYTES, runs.FOOTER_BYTES) == (128, 128, 128, 256)
+    assert (segments.FIRST_BYTES, segments.BYTES_MAX, frame.PAYLOAD_BYTES_MAX) == (128 << 10, 8 << 20, 64 << 20)
+
+
+def test_golden_journal_of_version_1_reads_as_it_did(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    shutil.copy(GOLDEN / "journal-v1.segment", tmp_path / "journal" / segments.file_name(1, 1))
+    expected = json.loads((GOLDEN / "journal-v1.json").read_text(encoding="utf-8"))
+    with Ledger(str(tmp_path), fold=fold, read_only=True) as ledger:
+        found = list(ledger.history())
+        assert list(ledger.verify()) == []
+    assert [commit.sequence for commit in found] == [one["sequence"] for one in expected]
+    for commit, one in zip(found, expected, strict=True):
+        assert commit.events == one["events"]
+        assert (commit.time_ns, commit.envelope, commit.key, commit.fingerprint) == (
+            one["time_ns"],
+            one["envelope"],
+            one["key"],
+            one["print"],
+        )
+        assert commit.frame.hash.hex() == one["hash"]
+
+
+def test_golden_journal_has_every_event_type() -> None:
+    commits = json.loads((GOLDEN / "journal-v1.json").read_text(encoding="utf-8"))
+    golden = {event["type"] for commit in commits for event in commit["events"]}
+    assert golden == set(codec.VERSIONS) - {"RunStarted"}
+
+
+def test_codec_knows_the_declared_events() -> None:
+    declared = {cls.__name__ for cls in typing.get_args(events.Event)}
+    assert set(codec.VERSIONS) == declared | {"RunStarted", "PayloadRedacted"}
+
+
+def test_encoded_payloads_decode_to_the_same() -> None:
+    encoder = codec.Encoder()
+    for commit in json.loads((GOLDEN / "journal-v1.json").read_text(encoding="utf-8")):
+        payload = encoder.encode(commit["events"], commit["envelope"], commit["key"], commit["print"])
+        document = codec.decode(payload)
+        assert payload.isascii()
+        assert (document["events"], document["envelope"], document.get("key")) == (commit["events"], commit["envelope"], commit["key"])
+
+
+def test_older_events_are_brought_up_and_newer_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.VERSIONS, "Pinned", 3)
+    monkeypatch.setitem(codec.UPCASTERS, ("Pinned", 1), lambda event: {**event, "second": True})
+    monkeypatch.setitem(codec.UPCASTERS, ("Pinned", 2), lambda event: {**event, "third": True})
+    one = codec.decode(b'{"envelope":{},"events":[{"type":"Pinned"}]}')["events"]
+    assert one == [{"type": "Pinned", "second": True, "third": True}]
+    two = codec.decode(codec.Encoder().encode([{"type": "Pinned"}], {}))["events"]
+    assert two == [{"type": "Pinned", "v": 3}]
+    with pytest.raises(UnknownFormat):
+        codec.decode(b'{"envelope":{},"events":[{"type":"Pinned","v":4}]}')
+
+
+def test_newer_frame_and_segment_versions_stop_the_reader(tmp_path: Path) -> None:
+    make(tmp_path / "s", 2).close()
+    segment = next((tmp_path / "s" / "journal").iterdir())
+    data = bytearray(segment.read_bytes())
+    from layerlog.eventstore.crc32c import crc32c
+
+    for at in (0, 128):
+        newer = bytearray(data)
+        newer[at + 12] = 2
+        newer[at + 8 : at + 12] = crc32c(bytes(newer[at + 12 : at + 128])).to_bytes(4, "little")
+        segment.write_bytes(newer)
+        with pytest.raises(UnknownFormat):
+            Ledger(str(tmp_path / "s"), fold=fold)
+        assert segment.read_bytes() == newer, "nothing was written"
+
+
+def test_crc32c_is_castagnolis() -> None:
+    from layerlog.eventstore.crc32c import crc32c, crc32c_plain
+
+    assert crc32c_plain(b"123456789") == 0xE3069283
+    for size in range(200):
+        assert crc32c(bytes(range(size))) == crc32c_plain(bytes(range(size)))

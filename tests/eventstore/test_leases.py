@@ -1,0 +1,104 @@
+"""Leases: held by the living, found dead after the dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from layerlog.eventstore.errors import InUse
+from layerlog.eventstore.leases import Leases
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Leases:
+    return Leases(str(tmp_path / "leases"))
+
+
+def test_second_taker_is_told_who_holds_it(leases: Leases) -> None:
+    with leases.take("layer", {"program": "builder", "pid": 17, "doing": "unpacking"}):
+        with pytest.raises(InUse) as raised:
+            leases.take("layer")
+        assert str(raised.value) == "layer is being worked on by builder (PID 17), unpacking"
+        assert leases.holder("layer") == {"program": "builder", "pid": 17, "doing": "unpacking"}
+        assert leases.dead() == []
+    assert leases.files() == []
+    leases.take("layer").release()
+
+
+def test_shared_leases_pin_together_and_keep_an_exclusive_one_out(leases: Leases) -> None:
+    one, two = leases.take("parent", shared=True), leases.take("parent", shared=True)
+    with pytest.raises(InUse):
+        leases.take("parent")
+    one.release()
+    with pytest.raises(InUse):
+        leases.take("parent")
+    two.release()
+    two.release()
+    assert leases.files() == []
+    leases.take("parent").release()
+
+
+def test_lease_of_a_killed_process_is_found_dead_with_its_note(leases: Leases) -> None:
+    program = (
+        "import os, sys\nfrom layerlog.eventstore.leases import Leases\n"
+        "lease = Leases(sys.argv[1]).take('half', {'generation': 3}); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, leases.folder], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert leases.dead() == ["half"]
+    with leases.take("half", {"generation": 4}) as lease:
+        assert lease.before() == {"generation": 3}
+        assert leases.dead() == []
+    assert leases.files() == []
+
+
+def test_abandoned_lease_is_dead_not_gone(leases: Leases) -> None:
+    leases.take("doubtful", {"doing": "commit"}).abandon()
+    assert leases.dead() == ["doubtful"]
+
+
+def test_forked_child_holds_nothing_and_frees_nothing(leases: Leases) -> None:
+    with leases.take("layer") as lease:
+        pid = os.fork()
+        if not pid:
+            os._exit(int(lease._fd >= 0))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        with pytest.raises(InUse):
+            leases.take("layer")
+
+
+def test_threads_exclude_each_other_while_files_come_and_go(leases: Leases) -> None:
+    """Each holder removes the file; whoever waited for that very file must look again."""
+    inside, most, turns = [0], [0], [0]
+
+    def work() -> None:
+        for _ in range(100):
+            with leases.take("hot", wait=True):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                turns[0] += 1
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most[0], turns[0]) == (1, 400)
+
+
+def test_note_that_cannot_be_written_stops_no_lease(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerlog.eventstore import disk
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(disk, "pwrite_all", full)
+    with leases.take("layer", {"doing": "delete"}):
+        assert leases.holders() == {"layer": {}}

@@ -1,0 +1,42 @@
+"""Rows: overlays over tables behave as one dictionary."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerlog.eventstore.rows import Overlay, Table, after_prefix
+
+keys = st.binary(max_size=3)
+steps = st.lists(st.tuples(st.sampled_from(["put", "delete", "stack", "ask"]), keys, st.integers(1, 9)))
+
+
+@given(st.dictionaries(keys, st.integers(1, 9)), steps)
+def test_overlays_equal_a_dictionary(start: dict[bytes, int], taken: list[tuple[str, bytes, int]]) -> None:
+    rows: Table | Overlay = Table(start.items())
+    model = dict(start)
+    for step, key, value in taken:
+        if step == "put":
+            rows.put(key, value)
+            model[key] = value
+        elif step == "delete":
+            rows.delete(key)
+            model.pop(key, None)
+        elif step == "stack":
+            rows = Overlay(rows)
+        else:
+            wanted = sorted((found, it) for found, it in model.items() if found.startswith(key))
+            assert list(rows.scan(key)) == wanted
+            assert list(rows.keys(key)) == [found for found, _ in wanted]
+            assert rows.get(key) == model.get(key)
+    assert list(rows.scan(b"")) == sorted(model.items())
+
+
+@given(keys, keys)
+def test_after_prefix_is_the_first_key_behind_all_with_it(prefix: bytes, other: bytes) -> None:
+    end = after_prefix(prefix)
+    if end is None:
+        assert prefix.strip(b"\xff") == b""
+    else:
+        assert end > prefix
+        assert (prefix <= other < end) == other.startswith(prefix)

@@ -1,0 +1,60 @@
+"""Questions about the past: blame, who, and the difference of two states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerlog import Store
+from layerlog.asking import applied, rows_by_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "root", tmp_path / "run", "vfs", actor="anna") as opened:
+        yield opened
+
+
+def test_blame_names_every_holder_and_how_it_lost_the_name(store: Store) -> None:
+    one, two = store.create_image(names=["n"]), store.create_image()
+    store.tag(two, "n")
+    store.delete_image(two.id)
+    store.restore(two.id)
+    store.untag("n")
+    held = [(one.id, one.since.sequence, one.until.sequence if one.until else None, one.ended_by) for one in store.blame("n")]
+    assert held == [(one.id, 2, 4, "moved"), (two.id, 4, 5, "deleted"), (two.id, 6, 7, "renamed")]
+
+
+def test_a_present_holder_has_no_end(store: Store) -> None:
+    store.create_layer(names=["n"])
+    (tenure,) = store.blame("n")
+    assert (tenure.kind, tenure.until) == ("layer", None)
+
+
+def test_who_counts_changes_and_bytes_by_actor(store: Store) -> None:
+    image = store.create_image()
+    store.given(actor="bert").set_big_data("image", image.id, "k", b"12345")
+    found = {doing.actor: (doing.changes, doing.bytes_added) for doing in store.who(after=1)}
+    assert found == {"anna": (1, 0), "bert": (1, 5)}
+
+
+def test_the_difference_of_two_states_applied_to_the_older_gives_the_newer(store: Store) -> None:
+    gone = store.create_layer()
+    kept = store.create_layer(names=["a"])
+    then = store.sequence
+    store.delete_layer(gone.id)
+    store.set_names(kept.id, ["b"])
+    came = store.create_image(kept.id)
+    found = store.diff_state(then)
+    assert [(one.kind, one.id, one.what) for one in found] == [
+        ("image", came.id, "came"),
+        ("layer", gone.id, "went"),
+        ("layer", kept.id, "changed"),
+    ]
+    assert found[2].fields == ["names"]
+    assert applied(rows_by_id(store.at(then)), found) == rows_by_id(store.at("now"))

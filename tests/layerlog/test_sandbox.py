@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerlog.eventstore.errors import LayerUnknown
+from tests.layerlog.builders import Layout
+
+if TYPE_CHECKING:
+    from layerlog import Store
+    from tests.layerlog.conftest import OpenStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def child(program: str, store: Store) -> subprocess.Popen[str]:
+    """Another process with a store on the same root; each line it prints is a step."""
+    text = f"import os, sys, time\nfrom layerlog import Store\nstore = Store({store.root!r}, {store.run_root!r}, 'vfs')\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", text + textwrap.dedent(program)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_sandbox_is_gone_when_its_block_ends(store: Store) -> None:
+    base = store.create_layer()
+    with store.sandbox(base) as box:
+        Path(box.root, "made").write_text("x")
+        assert [(change.kind, change.path) for change in box.changes()] == [(1, b"/made")]
+        image = box.commit(name="app:tested")
+    assert (store.containers(), store.mounts(), len(store.trash())) == ([], [], 0)
+    assert store.image("app:tested").id == image.id
+
+
+def test_a_sandbox_is_gone_after_its_process_was_killed(open_store: OpenStore) -> None:
+    store = open_store()
+    process = child("box = store.sandbox()\nprint(box.root, flush=True)\ntime.sleep(60)", store)
+    assert process.stdout is not None
+    root = process.stdout.readline().strip()
+    assert os.path.isdir(root)
+    assert len(store.containers()) == 1
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    again = open_store()
+    assert (again.containers(), again.layers(), os.path.exists(root)) == ([], [], False)
+
+
+def test_an_exception_ends_a_sandbox_too(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.sandbox():
+        raise ZeroDivisionError
+    assert store.containers() == []
+
+
+def test_two_processes_build_a_layer_for_one_key_once(store: Store) -> None:
+    program = """
+    def build(root):
+        print("building", flush=True)
+        time.sleep(0.3)
+        open(os.path.join(root, "made"), "w").write("x")
+    print(store.layer_for(key="lock", build=build).id, flush=True)
+    store.close()
+    """
+    processes = [child(program, store) for _ in range(3)]
+    lines = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert sum("building" in one for one in lines) == 1
+    assert {one[-1] for one in lines} == {store.layer_for(key="lock").id}
+    assert len(store.layers()) == 1
+
+
+def test_threads_build_a_layer_for_one_key_once(store: Store) -> None:
+    built: list[str] = []
+    found: list[str] = []
+
+    def build(root: str) -> None:
+        built.append(root)
+        Path(root, "made").touch()
+
+    threads = [threading.Thread(target=lambda: found.append(store.layer_for("k", build=build).id)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(built), len(set(found)), len(found)) == (1, 1, 4)
+
+
+def test_a_build_that_raises_leaves_nothing_and_the_next_one_tries(store: Store) -> None:
+    def fail(root: str) -> None:
+        Path(root, "half").touch()
+        raise RuntimeError("no network")
+
+    with pytest.raises(RuntimeError):
+        store.layer_for("k", build=fail)
+    assert (store.layers(), store.containers()) == ([], [])
+    with pytest.raises(LayerUnknown):
+        store.layer_for("k")
+    assert store.layer_for("k", build=lambda root: None).id == store.layer_for("k").id
+
+
+def test_a_snapshot_stays_as_it_was(store: Store, tmp_path: Path) -> None:
+    store.load(Layout().write(tmp_path / "layout"))
+    with store.sandbox("built:1") as box:
+        Path(box.root, "state").write_text("one")
+        saved = box.snapshot(name="saved")
+        Path(box.root, "state").write_text("another")
+    with store.sandbox(saved) as again:
+        assert Path(again.root, "state").read_text() == "one"
+        assert Path(again.root, "etc/motd").read_text() == "good bye\n"
+    assert store.layer("saved").parent == store.image("built:1").layer
+
+
+def test_a_container_can_be_committed_twice(store: Store, tmp_path: Path) -> None:
+    base = store.load(Layout().write(tmp_path / "layout"))
+    container = store.create_container(base.id)
+    root = Path(store.mount(container.id))
+    (root / "one").write_text("1")
+    first = store.commit_container(container.id, name="c:1", message="first")
+    (root / "two").write_text("2")
+    second = store.commit_container(container.id, name="c:2")
+    again = store.commit_container(container.id, ["c:3"])
+    assert (len({first.id, second.id}), again.layer == second.layer) == (2, True), "equal contents are stored once"
+    assert store.layer(second.layer).parent == base.layer
+    for image, names in ((first, {"one"}), (second, {"one", "two"})):
+        assert names == set(os.listdir(store.mount(image.id, read_only=True))) - {"bin", "etc", "new"}
+        store.unmount(image.id)
+    store.unmount(container.id)
