@@ -16,7 +16,6 @@ from layerlog.eventstore.errors import BlobMissing, StoreError
 from layerlog.projections.items import get
 from layerlog.projections.keys import key
 from layerlog.projections.trash import entry_name
-from layerlog.recovery import after_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def _remove_planned(core: Core, decide: Decide, what: str, planned: set[str]) ->
             if not committed.repeated:
                 put_aside(core, committed)
         except BaseException as error:
+            from layerlog.recovery import after_failure
+
             for lease in leases:
                 after_failure(core, lease, error)
             raise
