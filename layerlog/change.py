@@ -101,10 +101,8 @@ def _remove_planned(core: Core, decide: Decide, what: str, planned: set[str]) ->
             if not committed.repeated:
                 put_aside(core, committed)
         except BaseException as error:
-            from layerlog.recovery import after_failure
-
             for lease in leases:
-                after_failure(core, lease, error)
+                core.after_failure(lease, error)
             raise
         return committed
 

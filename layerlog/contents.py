@@ -19,7 +19,6 @@ from layerlog.eventstore import disk
 from layerlog.eventstore.errors import ContentsDamaged, DuplicateID, LayerUnknown
 from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import get
-from layerlog.recovery import after_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Filled:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is not None:
-                after_failure(self.core, self.lease, error)
+                self.core.after_failure(self.lease, error)
         finally:
             self._stack.__exit__(kind, error, trace)
 
@@ -153,7 +152,7 @@ def fill_layer(core: Core, layer_id: str, stream: IO[bytes], progress: Progress 
             committed = change.commit(core, lambda rows: decide.apply_diff(rows, layer_id, generation, contents, False))
             core.driver.swap(layer_id)
         except BaseException as error:
-            after_failure(core, lease, error, note)
+            core.after_failure(lease, error, note)
             raise
         return committed
 
@@ -183,7 +182,7 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
             try:
                 core.driver.create(one, chain[place + 1 :])
             except BaseException as error:
-                after_failure(core, lease, error)
+                core.after_failure(lease, error)
                 raise
 
 

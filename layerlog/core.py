@@ -155,6 +155,12 @@ class Core(View):
                 held[item_id] = before
             lease.release()
 
+    def after_failure(self, lease: Lease, error: BaseException, note: Row | None = None) -> None:
+        """Settle the ID of an operation that failed with *error* (recovery.py)."""
+        from layerlog.recovery import after_failure
+
+        after_failure(self, lease, error, note)
+
     def holder_note(self) -> dict[str, Any]:
         """What others read when they meet a lease of ours."""
         envelope = self.terms.envelope
