@@ -46,15 +46,18 @@ class Reading:
         self._ledger = ledger
 
     def __enter__(self) -> Rows:
-        self._ledger._state_lock.acquire()
+        ledger = self._ledger
+        ledger._state_lock.acquire()
         try:
-            self._ledger.catch_up()
+            ledger.catch_up()
         except BaseException:
-            self._ledger._state_lock.release()
+            ledger._state_lock.release()
             raise
-        return self._ledger._state.rows
+        ledger._standing_still += 1
+        return ledger._state.rows
 
     def __exit__(self, *_: object) -> None:
+        self._ledger._standing_still -= 1
         self._ledger._state_lock.release()
 
 
@@ -100,6 +103,7 @@ class Ledger(History):
             self._open_writer().settle_if_free()
             self._reader.refresh()
         self._state_lock = threading.RLock()
+        self._standing_still = 0  # readings open in the thread that holds the state lock
         self._group = Group(self._run)
         self._state = State(self.folder, self._reader, fold, fold_version=fold_version, may_write=not read_only and durable)
         self._state.replay(self._reader.position)
@@ -176,7 +180,7 @@ class Ledger(History):
         if self._closed:
             raise StoreClosed
         with self._state_lock:
-            if not self._reader.refresh():
+            if self._standing_still or not self._reader.refresh():
                 return False
             moved = self._state.replay(self._reader.position)
         if self._state.has_units:

@@ -111,7 +111,10 @@ def test_reading_stands_still(tmp_path: Path) -> None:
         with ledger.reading() as rows:
             before = list(rows.scan(b""))
             put(other, "new", "n")
-            assert list(rows.scan(b"")) == before
+            with ledger.reading() as inner:
+                assert list(inner.scan(b"")) == before, "a reading within a reading does not move it either"
+            assert ledger.sequence == other.sequence - 1
+            assert list(ledger.rows.scan(b"")) == before
         assert ledger.rows.get(b"name\0n") == "new"
 
 
