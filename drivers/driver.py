@@ -127,10 +127,9 @@ class Driver(Protocol):
     # --- trash
 
     def put_aside(self, layer_id: str, entry: str) -> bool:
-        """Rename the layer to ``trash/<entry>``; False when the layer was not there.
+        """Rename the layer to ``trash/<entry>``; True when its place is free now (or was).
 
-        Where the rename fails for want of space or across mounts, the layer is removed in place and
-        ``in_trash(entry)`` stays False.
+        False where a full disk or a mount in between refuses the rename: the layer stays in its place, unmounted.
         """
 
     def bring_back(self, entry: str, layer_id: str) -> None:
@@ -146,6 +145,9 @@ class Driver(Protocol):
 
     def sync_places(self) -> None:
         """Make all renames of layers and trash entries so far durable."""
+
+    def tidy(self) -> None:
+        """Remove what was derived from layers that are gone (overlay: short names), after a boot."""
 
     def lose(self, layer_id: str) -> str:
         """Move a layer that nobody claims to ``lost+found/``; where it lies now. Nothing is removed."""

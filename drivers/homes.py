@@ -164,7 +164,7 @@ class Home:
     def put_aside(self, layer_id: str, entry: str) -> bool:
         with failing(self.name, "putting aside", layer_id):
             if not os.path.isdir(self.path(layer_id)):
-                return False
+                return True
             self.unmount(layer_id)
             self._leaving(layer_id)
             try:
@@ -172,7 +172,7 @@ class Home:
             except OSError as error:
                 if error.errno not in _NO_RENAME:
                     raise
-                durable.remove_tree(self.path(layer_id))
+                return False
             return True
 
     def bring_back(self, entry: str, layer_id: str) -> None:
@@ -194,6 +194,8 @@ class Home:
         with failing(self.name, "freeing", entry):
             durable.remove_tree(self._trash(entry))
 
+    def tidy(self) -> None:
+        """Nothing is derived beside the layers."""
 
     def sync_layer(self, layer_id: str) -> None:
         with failing(self.name, "syncing", layer_id):

@@ -82,7 +82,7 @@ class Null:
         pass
 
     def put_aside(self, layer_id: str, entry: str) -> bool:
-        return False
+        return True
 
     def bring_back(self, entry: str, layer_id: str) -> None:
         pass
@@ -91,6 +91,9 @@ class Null:
         pass
 
     def sync_places(self) -> None:
+        pass
+
+    def tidy(self) -> None:
         pass
 
     def lose(self, layer_id: str) -> str:

@@ -132,6 +132,17 @@ class Overlay(Home):
         except FileNotFoundError:
             return
 
+    def tidy(self) -> None:
+        """Short names whose layer is gone: a power cut may bring back one that was removed with its layer.
+
+        Nobody needs a lease for that: a short name is made after its layer is in place, and again by each mount.
+        """
+        with failing(self.name, "tidying", "-"):
+            folder = os.path.join(self.home, "l")
+            for name in self._names("l"):
+                if not os.path.exists(os.path.join(folder, name)):
+                    durable.unlink(os.path.join(folder, name))
+
     # --- mounts
 
     def _merged(self, layer_id: str) -> str:

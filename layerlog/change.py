@@ -99,7 +99,7 @@ def _remove_planned(core: Core, decide: Decide, what: str, planned: set[str]) ->
             _bring_back(core, restoring)
             committed = commit(core, decide_within_leases, what, reserve=True)
             if not committed.repeated:
-                put_aside(core, committed)
+                _put_all_aside(core, committed)
         except BaseException as error:
             for lease in leases:
                 core.after_failure(lease, error)
@@ -119,16 +119,32 @@ def _bring_back(core: Core, restoring: list[Any]) -> None:
             core.driver.bring_back(entry, event["id"])
 
 
-def put_aside(core: Core, committed: Committed) -> None:
-    """Effect after commit: unmount and rename away what *committed* deleted; free what is not kept."""
+def _put_all_aside(core: Core, committed: Committed) -> None:
+    """Effect after commit: rename away what *committed* deleted; free what is not kept."""
     for event in committed.events:
         if event["type"] == "LayerDeleted":
             core.lazy.deleted = True
             entry = entry_name(committed.sequence, event["id"])
-            core.forget_mount(event["id"])
-            core.driver.put_aside(event["id"], entry)
-            if not event["kept"]:
-                core.driver.free(entry)
+            put_aside(core, event["id"], entry, event["kept"])
+
+
+def put_aside(core: Core, layer_id: str, entry: str, kept: bool = True) -> None:
+    """Unmount a deleted layer and rename it into the trash; free it there unless it is *kept*.
+
+    A full disk may refuse the rename. Then the layer is removed where it is, and first (law 2) a commit from the
+    reserve says that it cannot come back; ``Store.unkept`` tells the caller.
+    """
+    core.forget_mount(layer_id)
+    if core.driver.put_aside(layer_id, entry):
+        if not kept:
+            core.driver.free(entry)
+        return
+    if kept:
+        from layerlog.decide.restoring import freed
+
+        commit(core, lambda rows: freed(rows, [entry]), reserve=True)
+        core.lazy.unkept.append(layer_id)
+    core.driver.remove(layer_id)
 
 
 def _blobs_there(core: Core, events: list[Any]) -> None:

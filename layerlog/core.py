@@ -48,7 +48,7 @@ class Terms:
 class Lazy:
     """What is opened when first needed, and closed once, however many terms share it."""
 
-    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "run_ledger")
+    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "run_ledger", "unkept")
 
     def __init__(self) -> None:
         self.driver: Driver | None = None
@@ -58,6 +58,8 @@ class Lazy:
         """IDs that a thread holds leases of, and whether it shares them: a thread must not wait for itself."""
         self.deleted = False
         """Something went to the trash: closing looks whether older things are due to be freed."""
+        self.unkept: list[str] = []
+        """Layers that were deleted and could not be kept for a restore, since the disk was full."""
         self.hooks: list[Callable[[Commit], object]] = []
         """What wants to know of each commit made here (following.py)."""
 

@@ -60,7 +60,7 @@ class MountMethods(Core):
         """Take one from the count, or all with *force*; True when the file system really went away."""
         self.must_write()
         layer_id = self._layer_of(asked)
-        with run_state.mount_lock(self):
+        with self.lease(layer_id, "unmount", shared=True, wait=True), run_state.mount_lock(self):
             with self.mount_rows() as rows:
                 row = mounts.get(rows, layer_id)
             count = 0 if force or row is None else row["count"] - 1

@@ -10,11 +10,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from layerlog.blob_keeping import collect_if_idle
-from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, PUT_ASIDE, REMOVE, SWAP, Seen, decide_settling
+from layerlog.change import put_aside
+from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import InUse, OutcomeUnknown, StoreError
 from layerlog.eventstore.position import boot_id
-from layerlog.projections import trash
+from layerlog.projections import mounts, trash
 from layerlog.projections.items import get
 
 TYPE_CHECKING = False
@@ -93,8 +94,12 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     with core.reading() as rows:
         row = get(rows, "layer", layer_id)
         thrown = newest_trash(core, layer_id)
+    with core.mount_rows() as rows:
+        counted = mounts.get(rows, layer_id) is not None
     entry = trash.entry_name(thrown["sequence"], layer_id) if thrown else ""
     seen = Seen(
+        mounted=driver.mounted(layer_id),
+        counted=counted,
         claimed=row is not None,
         committed=row is not None and 0 < row["generation"] == note.get("generation"),
         staged=layer_id in driver.staged(),
@@ -108,7 +113,9 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
 
 def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
     """Each can be repeated, wherever it was cut short."""
-    if step in (SWAP, DROP_OLD):
+    if step == UNMOUNT:
+        core.driver.unmount(layer_id)
+    elif step in (SWAP, DROP_OLD):
         core.driver.swap(layer_id)
     elif step == DISCARD:
         core.driver.discard(layer_id)
@@ -116,8 +123,7 @@ def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
         core.forget_mount(layer_id)
         core.driver.remove(layer_id)
     elif step == PUT_ASIDE:
-        core.forget_mount(layer_id)
-        core.driver.put_aside(layer_id, entry)
+        put_aside(core, layer_id, entry)
     elif step == FREE:
         core.driver.free(entry)
 
@@ -208,6 +214,7 @@ def _half_done(core: Core) -> set[str]:
     Files are listed before rows are read: a delete commits before it puts anything into the trash.
     """
     driver = core.driver
+    driver.tidy()
     entries, placed, staged = driver.trash(), set(driver.list()), {*driver.staged(), *driver.superseded()}
     with core.reading() as rows:
         thrown = [row for row in trash.every(rows) if row["kind"] == "layer"]

@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from layerlog.eventstore.rows import Rows
 
 FILE_SYSTEM_SHARE = 0.10
 """Trash beyond this share of the file system is freed before its time (DESIGN §5)."""
@@ -119,17 +118,12 @@ class TrashMethods(Core):
         if not entries:
             return []
 
-        def decide_freeing(rows: Rows) -> list[Any]:
-            still = {trash.entry_name(row["sequence"], row["id"]) for row in trash.every(rows)}
-            left = [entry for entry in entries if entry in still]
-            return [{"type": "TrashFreed", "entries": left}] if left else []
-
         for entry in entries:  # a delete that is not finished yet is finished first
             with self.lease(trash.split_entry(entry)[1], "empty trash", wait=True):
                 continue
         self.driver.sync_places()  # or a power cut could bring back what was removed before, with no row left to name it
         with sweeping(self, "empty trash"):
-            change.commit(self, decide_freeing, reserve=True)
+            change.commit(self, lambda rows: decide.freed(rows, entries), reserve=True)
             for entry in entries:
                 self.driver.free(entry)
         if any(next(trash.blobs_of(row["row"]), None) for row in rows):

@@ -39,7 +39,4 @@ def wipe(core: Core) -> None:
         for layer_id in wiped:
             entry = entry_name(committed.sequence, layer_id)
             with core.lease(layer_id, "wipe", wait=True):
-                core.forget_mount(layer_id)
-                core.driver.put_aside(layer_id, entry)
-                if not kept:
-                    core.driver.free(entry)
+                change.put_aside(core, layer_id, entry, kept)

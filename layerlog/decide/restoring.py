@@ -47,6 +47,13 @@ def restore_at(rows: Rows, kind: str, sequence: int, item_id: str) -> Events:
     return _restored(rows, row)
 
 
+def freed(rows: Rows, entries: list[str]) -> Events:
+    """The contents of those trash entries are gone for good; entries that nothing refers to any more are left out."""
+    known = {trash.entry_name(row["sequence"], row["id"]) for row in trash.every(rows)}
+    left = [entry for entry in entries if entry in known]
+    return [{"type": "TrashFreed", "entries": left}] if left else []
+
+
 def _restored(rows: Rows, row: Row) -> Events:
     kind, was = row["kind"], row["row"]
     if get(rows, kind, row["id"]) is not None:

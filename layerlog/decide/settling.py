@@ -1,23 +1,37 @@
 """The decision table of recovery: what to do about one ID whose holder died. CRASH.md §4 has it in words.
 
-Four questions, each answered by exactly one row whatever was found; a test walks every combination. Pure.
+Five questions, each answered by exactly one row whatever was found; a test walks every combination. Pure.
 """
 
 from __future__ import annotations
 
-SWAP, DISCARD, DROP_OLD, REMOVE, PUT_ASIDE, FREE, NOTHING = (
-    "swap", "discard", "drop old", "remove", "put aside", "free", "",
+UNMOUNT, SWAP, DISCARD, DROP_OLD, REMOVE, PUT_ASIDE, FREE, NOTHING = (
+    "unmount", "swap", "discard", "drop old", "remove", "put aside", "free", "",
 )  # fmt: skip
 
 
 class Seen:
     """What is known about an ID."""
 
-    __slots__ = ("claimed", "committed", "in_trash", "kept", "placed", "staged", "superseded")
+    __slots__ = ("claimed", "committed", "counted", "in_trash", "kept", "mounted", "placed", "staged", "superseded")
 
     def __init__(
-        self, *, claimed: bool, committed: bool, staged: bool, superseded: bool, placed: bool, kept: bool, in_trash: bool
+        self,
+        *,
+        mounted: bool,
+        counted: bool,
+        claimed: bool,
+        committed: bool,
+        staged: bool,
+        superseded: bool,
+        placed: bool,
+        kept: bool,
+        in_trash: bool,
     ) -> None:
+        self.mounted = mounted
+        """The kernel shows a mount of this layer."""
+        self.counted = counted
+        """The run journal of this boot counts one."""
         self.claimed = claimed
         """A layer record with this ID is in the journal."""
         self.committed = committed
@@ -47,8 +61,11 @@ class Row:
         return all(getattr(seen, what) == wanted for what, wanted in self.when.items())
 
 
-STAGED, OLD, PLACE, TRASH = "what is staged", "the generation before", "what is in place", "what is in the trash"
+MOUNT, STAGED, OLD, PLACE, TRASH = "what is mounted", "what is staged", "the generation before", "what is in place", "what is in the trash"
 TABLE = (
+    Row("M1", MOUNT, NOTHING, mounted=False),
+    Row("M2", MOUNT, NOTHING, mounted=True, counted=True),
+    Row("M3", MOUNT, UNMOUNT, mounted=True, counted=False),
     Row("S1", STAGED, NOTHING, staged=False),
     Row("S2", STAGED, SWAP, staged=True, claimed=True, committed=True),
     Row("S3", STAGED, DISCARD, staged=True, claimed=True, committed=False),
@@ -66,7 +83,7 @@ TABLE = (
     Row("T2", TRASH, NOTHING, in_trash=True, kept=True),
     Row("T3", TRASH, FREE, in_trash=True, kept=False),
 )
-QUESTIONS = (STAGED, OLD, PLACE, TRASH)
+QUESTIONS = (MOUNT, STAGED, OLD, PLACE, TRASH)
 
 
 def rows_for(seen: Seen) -> list[Row]:

@@ -78,7 +78,7 @@ class Failer(Watcher):
         if not self.number:
             return real(*args, **kwargs)
         full = self.number in (errno.ENOSPC, errno.EDQUOT)
-        if full and name in ("open", "mkdir") and _is_there(args, kwargs):
+        if full and ((name in ("open", "mkdir") and _is_there(args, kwargs)) or (name == "pwrite" and _has_room(args))):
             return real(*args, **kwargs)  # takes no room
         if (self.at == -1 or (self.lasting and self.at < -1)) and (not full or name in ROOM):
             self.failed = self.failed or name
@@ -90,6 +90,11 @@ def _is_there(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if kwargs.get("dir_fd") is not None:
         return False
     return not _flags(args, kwargs) & _UNNAMED and os.path.exists(args[0]) if len(args) > 1 else os.path.exists(args[0])
+
+
+def _has_room(args: tuple[Any, ...]) -> bool:
+    """Whether it writes into blocks that the file has: the journal's reserve."""
+    return int(args[2]) + len(args[1]) <= os.fstat(args[0]).st_blocks * 512
 
 
 def die() -> NoReturn:

@@ -15,6 +15,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from layerlog import Store
+from layerlog.eventstore.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,22 @@ def write_into(store: Store, asked: str, name: str, text: str) -> None:
 
 
 def program(root: str, name: str, text: str) -> None:
-    """A program that writes one file, at a time that is always the same, so that the diff is too."""
+    """A program that writes one file, at a time that is always the same, so that the diff is too.
+
+    What fails in it is its own affair, so it fails as a program does: with an error that is a StoreError to nobody but
+    the caller of ``with store.sandbox()``; here it is one that the laboratory expects.
+    """
+    try:
+        _write(root, name, text)
+    except OSError as error:
+        raise ProgramFailed(str(error)) from error
+
+
+class ProgramFailed(StoreError):
+    """The user's own program failed, not the store."""
+
+
+def _write(root: str, name: str, text: str) -> None:
     os.chmod(root, 0o755)
     path = os.path.join(root, name)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
