@@ -103,7 +103,8 @@ class Bench:
             faults = [f"ended with {ended.status}: {ended.trace[-700:]}"] if ended.status else []
             done, *told = ended.said or [None]
             faults += [one for one in told if isinstance(one, str)]
-            if faults := faults + self.judged(reference, [done] if isinstance(done, int) else []):
+            full = number in (errno.ENOSPC, errno.EDQUOT)
+            if faults := faults + self.judged(reference, [done] if isinstance(done, int) else [], full=full):
                 yield where, faults
 
     def failing_session(self, name: str, failer: seams.Failer) -> Callable[[Callable[[Any], None]], None]:
@@ -187,11 +188,16 @@ class Bench:
                 if faults := self.judged(reference, said, booted=True):
                     yield f"{name}: power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
 
-    def judged(self, reference: Reference, said: list[Any], booted: bool = False) -> list[str]:
-        """The verdict on ``root``, from a process that opens it as any other would. *said*: the last commit acknowledged, if any."""
+    def judged(self, reference: Reference, said: list[Any], booted: bool = False, full: bool = False) -> list[str]:
+        """The verdict on ``root``, from a process that opens it as any other would. *said*: the last commit acknowledged, if any.
+
+        *full*: the disk was; then a delete may have taken one commit more, which says what could not be kept.
+        """
         self.states += 1
         last = len(reference.expected.states) - 1
         first = said[-1] - reference.start if said else 0
+        if full:
+            first = min(first, last)
 
         def look(say: Callable[[Any], None]) -> None:
             if booted:
@@ -203,7 +209,7 @@ class Bench:
                 return settling.decide_settling(seen)
 
             vars(recovery)["decide_settling"] = deciding
-            faults = judge.judge(self.root, self.driver, reference.expected, first, last)
+            faults = judge.judge(self.root, self.driver, reference.expected, first, last, full)
             say(met)
             say(faults)
 
