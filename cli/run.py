@@ -68,6 +68,8 @@ class Run:
     def close(self) -> None:
         """Close the store if it was opened."""
         if self._store is not None:
+            for layer_id in () if self.compat else self._store.lazy.unkept:
+                self.say(f"layer {layer_id} cannot be restored: the disk had no room to keep it")
             self._store.close()
             self._store = None
 

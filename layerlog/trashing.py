@@ -78,6 +78,11 @@ class TrashMethods(Core):
         found_kind = str(last["type"]).removesuffix("Restored").lower()
         return RECORD[found_kind](change.outcome(self, committed, found_kind, last["id"]))
 
+    @property
+    def unkept(self) -> list[str]:
+        """IDs of layers that this Store deleted and could not keep, since the disk was full: they cannot be restored."""
+        return list(self.lazy.unkept)
+
     def trash(self) -> list[Thrown]:
         """What may come back, oldest first."""
         with self.reading() as rows:

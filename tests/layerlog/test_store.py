@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerlog import Store
+from layerlog.drivers import durable
 from layerlog.eventstore.errors import (
     BigDataUnknown,
     ContainerUnknown,
@@ -221,6 +223,21 @@ def test_with_retention_0_nothing_stays(open_store: OpenStore) -> None:
     with pytest.raises(NotInTrash):
         store.restore(layer.id)
     assert not store.why_gone("base").can_return
+
+
+def test_a_delete_that_the_disk_has_no_room_to_keep_says_so_and_promises_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = store.import_layer(io.BytesIO(tar(BASE)))
+
+    def no_room(old: str, new: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(durable, "rename", no_room)
+    store.delete_layer(layer.id)
+    monkeypatch.undo()
+    assert store.unkept == [layer.id]
+    assert (store.trash(), store.driver.list(), store.driver.trash()) == ([], [], [])
+    with pytest.raises(NotInTrash):
+        store.restore(layer.id)
 
 
 def test_emptying_the_trash_is_for_good(store: Store) -> None:
