@@ -140,9 +140,9 @@ def put_aside(core: Core, layer_id: str, entry: str, kept: bool = True) -> None:
             core.driver.free(entry)
         return
     if kept:
-        from layerlog.decide.restoring import freed
+        from layerlog.decide.restoring import not_kept
 
-        commit(core, lambda rows: freed(rows, [entry]), reserve=True)
+        commit(core, lambda rows: not_kept(rows, entry), reserve=True)
         core.lazy.unkept.append(layer_id)
     core.driver.remove(layer_id)
 

@@ -54,6 +54,30 @@ def freed(rows: Rows, entries: list[str]) -> Events:
     return [{"type": "TrashFreed", "entries": left}] if left else []
 
 
+def not_kept(rows: Rows, entry: str) -> Events:
+    """The contents of a deleted layer are lost, and with them the promise of every image and container in the trash that stands on it."""
+    layer_id = trash.split_entry(entry)[1]
+    promised = [row for row in trash.every(rows) if row["kept"] and row["kind"] != "layer"]
+    standing = [row for row in promised if layer_id in _thrown_chains(rows, _needed_layers(row["kind"], row["row"]))]
+    return freed(rows, [entry, *(trash.entry_name(row["sequence"], row["id"]) for row in standing)])
+
+
+def _thrown_chains(rows: Rows, tops: list[str]) -> set[str]:
+    """Those of *tops* and their ancestors that are in the trash and not in the store."""
+    found: set[str] = set()
+    todo = list(tops)
+    while todo:
+        layer_id = todo.pop()
+        if layer_id in found or get(rows, "layer", layer_id) is not None:
+            continue
+        found.add(layer_id)
+        seen = trash.last_seen(rows, "layer", layer_id)
+        row = trash.get(rows, "layer", seen["sequence"], seen["id"]) if seen else None
+        if row is not None and row["row"].get("parent"):
+            todo.append(row["row"]["parent"])
+    return found
+
+
 def _restored(rows: Rows, row: Row) -> Events:
     kind, was = row["kind"], row["row"]
     if get(rows, kind, row["id"]) is not None:

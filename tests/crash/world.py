@@ -115,8 +115,7 @@ def write_into(store: Store, asked: str, name: str, text: str) -> None:
 def program(root: str, name: str, text: str) -> None:
     """A program that writes one file, at a time that is always the same, so that the diff is too.
 
-    What fails in it is its own affair, so it fails as a program does: with an error that is a StoreError to nobody but
-    the caller of ``with store.sandbox()``; here it is one that the laboratory expects.
+    Raises ProgramFailed when the laboratory makes one of its own calls fail: nothing that a store could help.
     """
     try:
         _write(root, name, text)

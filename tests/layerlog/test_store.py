@@ -227,17 +227,22 @@ def test_with_retention_0_nothing_stays(open_store: OpenStore) -> None:
 
 def test_a_delete_that_the_disk_has_no_room_to_keep_says_so_and_promises_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = store.import_layer(io.BytesIO(tar(BASE)))
+    store.create_image(layer.id, id="image", names=["app:1"])
+    store.create_image(id="other", names=["other:1"])
+    store.delete_image("other")
 
     def no_room(old: str, new: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(durable, "rename", no_room)
-    store.delete_layer(layer.id)
+    store.delete_image("image")
     monkeypatch.undo()
     assert store.unkept == [layer.id]
-    assert (store.trash(), store.driver.list(), store.driver.trash()) == ([], [], [])
-    with pytest.raises(NotInTrash):
-        store.restore(layer.id)
+    assert [one.id for one in store.trash()] == ["other"], "what stood on the layer cannot come back either"
+    assert (store.driver.list(), store.driver.trash()) == ([], [])
+    for gone in (layer.id, "app:1"):
+        with pytest.raises(NotInTrash):
+            store.restore(gone)
 
 
 def test_emptying_the_trash_is_for_good(store: Store) -> None:
