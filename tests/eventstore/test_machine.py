@@ -84,7 +84,7 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
 
     @rule(item=items, name=st.text("ab\udcff\u00e9", min_size=1, max_size=3), delete=st.booleans())
     def change(self, item: str, name: str, delete: bool) -> None:
-        names = None if delete else [f"{item}/{name}"]
+        names = None if delete and item in self.model else [f"{item}/{name}"]
         assert self._commit(item, names) == self.sequence + 1
         self._apply(item, names)
 
