@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -64,8 +63,8 @@ def test_the_wheel_holds_every_module(wheel: Path) -> None:
 
 def test_a_wheel_made_from_the_source_distribution_is_the_same(source: Path, wheel: Path, tmp_path: Path) -> None:
     archive = build(source, "build_sdist", tmp_path / "sdist")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path / "unpacked", filter="data")
+    (tmp_path / "unpacked").mkdir()
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path / "unpacked"], check=True)  # tarfile's own filter came with 3.11.4
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     again = build(unpacked, "build_wheel", tmp_path / "wheel")
     assert module_files(again) == module_files(wheel)
