@@ -156,12 +156,15 @@ class LedgerAgainstDictionary(RuleBasedStateMachine):
         assert self.ledger.sequence == self.sequence, "what the disk refused is not shown"
 
     def _settle(self, item: str, names: list[str], happened: bool | None) -> None:
-        """After a cut the change is wholly there or wholly absent, for good."""
+        """After a cut the change is wholly there or wholly absent, for good; so is one in doubt, which stands before it."""
         self.ledger = make(os.path.join(self.folder, "s"))
-        found = self.ledger.sequence
-        assert found in ((self.sequence + 1,) if happened else (self.sequence, self.sequence + 1))
-        if found > self.sequence:
-            self._apply(item, names)
+        possible = [(item, names), *([self.doubt] if self.doubt is not None else [])]
+        found = [commit.events[0] for commit in self.ledger.history(self.sequence)]
+        came = [(event["id"], event["names"]) for event in found]
+        assert came in ([], *([one] for one in possible), possible[::-1])
+        assert not happened or came[-1:] == [(item, names)]
+        for one, its_names in came:
+            self._apply(one, its_names)
 
     @rule(back=st.integers(0, 200))
     def look_back(self, back: int) -> None:
