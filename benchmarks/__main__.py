@@ -1,12 +1,12 @@
-"""``python -m benchmarks [AREA] [options]``: measure here what the README claims. Areas: ``journal``."""
+"""``python -m benchmarks [AREA] [options]``: measure here what the README claims. Areas: ``journal``, ``data``."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import journal
+from benchmarks import data, journal
 
-AREAS = {"journal": journal.main}
+AREAS = {"journal": journal.main, "data": data.main}
 
 
 def main() -> int:
