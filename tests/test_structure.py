@@ -207,6 +207,7 @@ def texts() -> Iterator[Path]:
         if Path(directory) == ROOT:
             kept = {*FLOORS, "tests", "examples", "tools", "benchmarks", "docs", ".ci", ".github"}
             subfolders[:] = [s for s in subfolders if s in kept]
+            files = [f for f in files if f != ".git"]  # a linked worktree's pointer to its repository
         subfolders[:] = [s for s in subfolders if s != "__pycache__" and not (Path(directory) / s).is_symlink()]
         yield from (Path(directory) / f for f in files if not f.endswith((".pyc", ".tar", ".gz", ".zst", ".bin", ".svg", ".png")))
 
