@@ -75,6 +75,7 @@ MODULES = {
 FRIENDLY_MODULES = {
     "load": "moving",
     "save": "moving",
+    "import": "moving",
     "tree": "looking",
     "ls": "looking",
     "ps": "looking",

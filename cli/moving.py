@@ -1,4 +1,4 @@
-"""Images in and out: ``load`` and ``save``."""
+"""Images in and out: ``load``, ``save`` and ``import``."""
 
 from __future__ import annotations
 
@@ -46,8 +46,11 @@ def show_images(run: Run, images: list[Image]) -> int:
     return 0
 
 
-def tell_left_out(run: Run, notes: list[tuple[bytes, str]]) -> None:
-    """Say what this user could not set: a count, or path by path with ``--verbose``."""
+ONLY_ROOT = "what only root can set (owners, devices, privileged attributes)"
+
+
+def tell_left_out(run: Run, notes: list[tuple[bytes, str]], why: str = ONLY_ROOT) -> None:
+    """Say what this user could not set, or what a layer cannot hold: a count, or path by path with ``--verbose``."""
     if not notes:
         return
     if run["verbose"]:
@@ -55,7 +58,7 @@ def tell_left_out(run: Run, notes: list[tuple[bytes, str]]) -> None:
             run.say(f"left out: {what} of /{os.fsdecode(path)}")
         return
     paths = len({path for path, _ in notes})
-    run.say(f"left out on {paths} paths what only root can set (owners, devices, privileged attributes); --verbose names them")
+    run.say(f"left out on {paths} paths {why}; --verbose names them")
 
 
 def save(run: Run) -> int:
@@ -63,6 +66,26 @@ def save(run: Run) -> int:
     images, path = run.arguments[:-1], run.arguments[-1]
     method(run.store, "save")(path, images, format=run["format"])
     return 0
+
+
+def import_(run: Run) -> int:
+    """Make an image of a folder, or of a tar of a root file system (``-``: on stdin)."""
+    from layerlog.cli.run import file_or_stdin
+    from layerlog.cli.views.progress import LoadProgress
+
+    source, names = run.argument(0), [*run["name"], *([run.argument(1)] if run.argument(1) else [])]
+    about = {"parent": run["parent"], "changes": run["change"], "message": run["message"], "platform": run["platform"]}
+    store = run.store
+    with LoadProgress(source, run["verbose"]) as progress:
+        if source != "-" and os.path.isdir(source):
+            made = store.import_dir(source, names, progress=progress, **about)
+        else:
+            with file_or_stdin("" if source == "-" else source) as file:
+                made = store.import_tar(file, names, progress=progress, **about)
+    if not run["quiet"]:
+        run.say(f"{source}: {progress.summary()}")
+    tell_left_out(run, progress.notes, "what a layer cannot hold (sockets, .wh. names) or only root can set")
+    return show_images(run, [made])
 
 
 COMMANDS = (
@@ -95,5 +118,29 @@ names appear together when all is durable, or not at all.
         door=FRIENDLY,
         flags=(text("--format", "oci (a folder), oci-archive or docker-archive", default="oci-archive"),),
         about="Layers that came from a tar are written bit for bit as they came.",
+    ),
+    Command(
+        "import",
+        import_,
+        "Make an image of a folder or of a tar of a root file system",
+        "DIR|FILE|- [NAME] [--name NAME]...",
+        least=1,
+        most=2,
+        door=FRIENDLY,
+        flags=(
+            texts("--name -n", "Name for the image (repeatable)"),
+            text("--parent", "Image or layer to put it on; its files come over those of the parent"),
+            texts("--change -c", "Instruction for the image's config: 'CMD [\"/bin/sh\"]', 'ENV A=1', 'USER 1000', ... (repeatable)"),
+            text("--message -m", "Comment for the image's history"),
+            text("--platform", "OS/ARCHITECTURE that the image says it is for; else this machine's"),
+            switch("--quiet -q", "No summary"),
+        ),
+        about="""Owners, modes, times, xattrs, hard links, holes and devices of a folder are kept; sockets, and files whose names
+mean deletions in an image (.wh.NAME), are left out and counted. A folder that changes while it is read is refused, and
+nothing is there. The same folder gives the same image, stored once. A tar may be plain, gzip, bzip2, xz or zstd.
+
+  layerlog import ./rootfs --name base:1 --change 'CMD ["/bin/sh"]'
+  layerlog import ./app --parent base:1 --name app:1
+  docker export c1 | layerlog import - exported:1""",
     ),
 )

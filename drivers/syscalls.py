@@ -33,6 +33,7 @@ OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH = 1, os.O_CLOEXEC, 4
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_IDMAP = 1, 0x100000
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 FICLONE = 0x40049409
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 FUSE_MAGIC = 0x65735546
 
 
@@ -149,3 +150,10 @@ def clone_file(source_fd: int, target_fd: int) -> None:
     import fcntl
 
     fcntl.ioctl(target_fd, FICLONE, source_fd)
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """fallocate(2): free these bytes of *fd*, which read as zeros from then on; the size stays."""
+    flags = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+    while _libc.fallocate64(ctypes.c_int(fd), ctypes.c_int(flags), ctypes.c_int64(offset), ctypes.c_int64(length)) == -1:
+        _raise_unless_interrupted()

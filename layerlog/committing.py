@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from layerlog import change, oci
 from layerlog.contents import Filled, ensure_created, open_diff, unnamed_file
 from layerlog.decide import images as decide
@@ -19,7 +21,7 @@ from layerlog.projections.items import get
 from layerlog.records import Image, Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from layerlog.core import Core
 
@@ -65,7 +67,10 @@ def commit_container(core: Core, asked: str, names: list[str], message: str) -> 
     with core.reading() as rows:
         base = get(rows, "image", container.image) if container.image else None
     with captured(core, container.layer, "commit") as found:
-        manifest, config = documents(core, base, found.chain, found.diff_id, found.size, message)
+        created = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        added = Added(found.diff_id, oci.LAYER_PLAIN, found.diff_id, found.size)
+        history = {"created": created, "created_by": "layerlog commit", "comment": message}
+        manifest, config = documents(core, base, found.chain, added, history)
         items = big_data_of(core, manifest, config)
         image_id = oci.digest_of(config).partition(":")[2]
         digest = oci.digest_of(manifest)
@@ -110,8 +115,25 @@ def _spool_diff(core: Core, source: str, chain: list[str], spool: Any) -> tuple[
     return "sha256:" + digest.hexdigest(), size
 
 
-def documents(core: Core, base: dict[str, Any] | None, chain: list[str], diff_id: str, size: int, message: str) -> tuple[bytes, bytes]:
-    """Manifest and config of the new image: the base image's, with one layer and one line of history more."""
+@frozen
+class Added:
+    """The one layer that a new image has more: its diffID, and its archive's media type, digest and size."""
+
+    diff_id: str
+    kind: str
+    digest: str
+    size: int
+
+
+def documents(
+    core: Core,
+    base: dict[str, Any] | None,
+    chain: list[str],
+    added: Added,
+    history: dict[str, str],
+    change_config: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
+) -> tuple[bytes, bytes]:
+    """Manifest and config of the new image: the base image's, with one layer and one line of history (its empty words left out) more."""
     import json
 
     from layerlog.image_sources import machine_architecture
@@ -124,12 +146,11 @@ def documents(core: Core, base: dict[str, Any] | None, chain: list[str], diff_id
         described = [_described(core, row) for row in chain_rows(core, chain[0])] if chain else []
         manifest = {"layers": [{"mediaType": oci.LAYER_PLAIN, "digest": digest, "size": length} for digest, length in described]}
         config = {"architecture": machine_architecture(), "os": "linux", "rootfs": {"diff_ids": [digest for digest, _ in described]}}
-    created = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    history = {"created": created, "created_by": "layerlog commit", **({"comment": message} if message else {})}
-    config = {**config, "created": created, "history": [*(config.get("history") or []), history]}
-    config["rootfs"] = {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], diff_id]}
+    line = {key: value for key, value in history.items() if value}
+    config = change_config({**config, "created": history["created"], "history": [*(config.get("history") or []), line]})
+    config["rootfs"] = {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], added.diff_id]}
     config_bytes = oci.to_json(config)
-    layers = [*manifest["layers"], {"mediaType": oci.LAYER_PLAIN, "digest": diff_id, "size": size}]
+    layers = [*manifest["layers"], {"mediaType": added.kind, "digest": added.digest, "size": added.size}]
     new_manifest = {
         "schemaVersion": 2,
         "mediaType": oci.MANIFEST,

@@ -99,7 +99,7 @@ def apply_to(core: Core, staged: Staged, stream: IO[bytes], progress: Progress |
     What this user cannot make (owners, devices, privileged xattrs) is counted in the record and told to *tell_left_out*.
     """
     with unnamed_file(core.blobs.folder) as record:
-        applied = staged.apply(stream, tar_split=record, progress=progress)
+        applied = staged.apply(stream, core.limits, record, progress)
         record.seek(0)
         blob, size = core.blobs.put(record)
     left_out = len(applied.left_out)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Self
 
+    from layerlog.drivers.applying import Limits
     from layerlog.drivers.driver import Driver
     from layerlog.eventstore.ledger import Ledger
     from layerlog.eventstore.locks import Lease, Leases
@@ -101,6 +102,13 @@ class Core(View):
             if not self.is_read_only:
                 self.lazy.driver.setup()
         return self.lazy.driver
+
+    @property
+    def limits(self) -> Limits:
+        """What an archive may be at most. Raises InvalidRequest for storage options that say it wrongly."""
+        from layerlog.limits import limits_of
+
+        return limits_of(self.driver_name, self.driver_options)
 
     @property
     def run_ledger(self) -> Ledger:

@@ -16,7 +16,7 @@ from layerlog.records import Image, Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import IO, Any
 
     from layerlog.images_in import Progress
 
@@ -139,14 +139,47 @@ class ImageMethods(Core):
 
         return save(self, path, images, format, compression)
 
-    def import_folder(self, path: str, names: Iterable[str] = (), *, name: str = "") -> Image:
-        """Make an image of one layer from a folder of the host; durable on return, or nothing is there.
+    def import_dir(
+        self,
+        path: str,
+        names: Iterable[str] = (),
+        *,
+        name: str = "",
+        parent: str = "",
+        changes: Iterable[str] = (),
+        message: str = "",
+        platform: str = "",
+        progress: Progress | None = None,
+    ) -> Image:
+        """Make an image of a folder of the host, as one layer on *parent* (an image or a layer); durable on return, or nothing is there.
 
-        Files named ``.wh.…`` mean deletions in every image format, so they do not arrive. Raises InvalidRequest.
+        Owners, modes, times (whole seconds), xattrs, hard links, holes and devices are kept; sockets and files named ``.wh.…``,
+        which mean deletions in every image format, are left out and told to *progress*. *changes*: instructions for the image's config
+        (``ENV A=1``). Raises InvalidRequest, also when the folder changes while it is read; LayerUnknown.
         """
-        from layerlog.importing import import_folder
+        from layerlog.importing import Wanted, import_dir
 
-        return import_folder(self, path, _names(name, names))
+        return import_dir(self, path, Wanted(_names(name, names), parent, list(changes), message, platform), progress)
+
+    def import_tar(
+        self,
+        file: IO[bytes],
+        names: Iterable[str] = (),
+        *,
+        name: str = "",
+        parent: str = "",
+        changes: Iterable[str] = (),
+        message: str = "",
+        platform: str = "",
+        progress: Progress | None = None,
+    ) -> Image:
+        """The same of a tar of a root file system, compressed or not. *file* may be a stream; then it is kept aside meanwhile.
+
+        Raises InvalidArchive, ArchiveEscape, ArchiveLimit, InvalidRequest, LayerUnknown; then nothing is left.
+        """
+        from layerlog.importing import Wanted, import_tar
+
+        return import_tar(self, file, Wanted(_names(name, names), parent, list(changes), message, platform), progress)
 
 
 def _names(name: str, names: Iterable[str]) -> list[str]:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What a load reports while it works."""
+    """What a load or an import reports while it works."""
+
+    def reading(self) -> None:
+        """An import reads what it will unpack, to know its digest; how much that is nobody knows yet."""
 
     def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None:
         """Layer *place* of *count* begins; *size* bytes are to be read; *present*: it is here already."""
@@ -40,6 +43,8 @@ class Progress(Protocol):
 
 class Quiet:
     """Progress for nobody."""
+
+    def reading(self) -> None: ...
 
     def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None: ...
 

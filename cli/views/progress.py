@@ -25,6 +25,7 @@ class LoadProgress:
         self.what, self.verbose = what, verbose
         self.notes: list[Any] = []
         self.bytes_read = self.layers_new = self.layers_present = 0
+        self._ahead = False
         self._began = time.monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -39,15 +40,23 @@ class LoadProgress:
         if self._progress is not None:
             self._progress.stop()
 
+    def reading(self) -> None:
+        """Bytes are read ahead, of which nobody knows how many there are; they are not counted."""
+        self._ahead = True
+        if self._progress is not None:
+            self._task = self._progress.add_task("reading", total=None)
+
     def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None:
         """Layer *place* of *count* begins."""
+        self._ahead = False
         self.layers_present += present
         self.layers_new += not present
         if self._progress is None:
             return
         title = f"layer {place + 1}/{count}  {digest.partition(':')[2][:12]}"
         if self._task is not None:
-            self._progress.update(self._task, completed=self._progress.tasks[self._task].total)
+            seen = self._progress.tasks[self._task]
+            self._progress.update(self._task, completed=seen.total or seen.completed, total=seen.total or seen.completed)
         if present:
             self._progress.console.print(f"{title}  already here", style="dim", highlight=False)
             self._task = None
@@ -56,7 +65,7 @@ class LoadProgress:
 
     def advance(self, count: int) -> None:
         """*count* more bytes of the current layer."""
-        self.bytes_read += count
+        self.bytes_read += 0 if self._ahead else count
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, count)
 

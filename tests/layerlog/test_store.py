@@ -320,7 +320,7 @@ def test_a_read_only_store_reads_and_refuses_to_write(open_store: OpenStore, tmp
         lambda: reader.mount(layer.id),
         reader.wipe,
         lambda: reader.load("nowhere"),
-        lambda: reader.import_folder("."),
+        lambda: reader.import_dir("."),
         lambda: reader.import_layer(io.BytesIO(tar(BASE))),
     ):
         with pytest.raises(ReadOnlyStore):
