@@ -7,13 +7,13 @@ two levels go once a greater run covers them; the others stay, for ``at``. Every
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from hashlib import sha256
 
 from layerlog.eventstore import disk
 from layerlog.eventstore.blocks import RunDamaged
+from layerlog.eventstore.codec import encode_json
 from layerlog.eventstore.frame import CHAIN_START, HEADER_BYTES
 from layerlog.eventstore.run_writer import RunWriter, merged
 from layerlog.eventstore.runs import SUFFIX, Run
@@ -35,7 +35,6 @@ PATIENT_LEVEL = 3
 """From this level on merging takes some tenths of a second and more: for processes that live long."""
 STALE_SECONDS = 3600
 _ONE = b"1"  # the value of most index rows
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Checkpoints:
@@ -140,7 +139,7 @@ class Checkpoints:
                 writer = self._writer(start.sequence, end.sequence)
                 try:
                     keys = sorted(key for key, value in changes.items() if value is not None or start.sequence)
-                    writer.add(keys, [_ONE if changes[key] == 1 else _encode(changes[key]).encode("ascii") for key in keys])
+                    writer.add(keys, [_ONE if changes[key] == 1 else encode_json(changes[key]).encode("ascii") for key in keys])
                     writer.finish(self.journal.id, self.fold_version, (start.sequence, start.hash), end)
                 except BaseException:
                     writer.drop()

@@ -49,8 +49,21 @@ VERSIONS: dict[str, int] = {
 UPCASTERS: dict[tuple[str, int], Callable[[Any], Any]] = {}
 """From (type, version) to a pure function that makes that version's event one version newer."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
+
+
+def _make_encoder() -> Callable[[Any], str]:
+    """``JSONEncoder.encode``, which makes the encoder in C that does its work anew in every call: here it is made once."""
+    encoder = json.JSONEncoder(separators=(",", ":"))
+    in_c: Any = getattr(json.encoder, "c_make_encoder", None)
+    if in_c is None:  # another Python
+        return encoder.encode
+    encode_parts = in_c(None, encoder.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True)
+    return lambda value: "".join(encode_parts(value, 0))
+
+
+encode_json = _make_encoder()
+"""A value as JSON in ASCII, without spaces."""
 
 
 class Encoder:
@@ -66,17 +79,17 @@ class Encoder:
         """The payload of one commit."""
         if envelope != self._envelope:
             self._envelope = dict(envelope)
-            self._encoded = _encode(envelope)
+            self._encoded = encode_json(envelope)
         start = '{"envelope":' + self._encoded
         if key is not None:
-            start += ',"key":' + _encode(key) + ',"print":' + _encode(fingerprint)
+            start += ',"key":' + encode_json(key) + ',"print":' + encode_json(fingerprint)
         for place, event in enumerate(events):
             version = VERSIONS.get(event["type"])
             if version is None:
                 raise UnknownFormat(what=f"event {event['type']!r}", found="none", known="its own types")
             if version != 1:
                 events = [*events[:place], {**event, "v": version}, *events[place + 1 :]]
-        return (start + ',"events":' + _encode(events) + "}").encode("ascii")
+        return (start + ',"events":' + encode_json(events) + "}").encode("ascii")
 
 
 def decode(payload: bytes) -> dict[str, Any]:

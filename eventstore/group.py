@@ -90,11 +90,14 @@ class Group:
         return seat._state == _LEADS
 
     def _lead(self, own: Seat) -> None:
-        with self._mutex:
-            batch = [own, *(seat for seat in self._queue if not seat._alone)]
-            self._queue = [seat for seat in self._queue if seat._alone]
-            for seat in batch:
-                seat._state = _TAKEN
+        batch = [own]
+        if self._queue:  # who comes between this look and the next line is in the next batch
+            with self._mutex:
+                batch += [seat for seat in self._queue if not seat._alone]
+                self._queue = [seat for seat in self._queue if seat._alone]
+                for seat in batch:
+                    seat._state = _TAKEN
+        own._state = _TAKEN
         try:
             self._run(batch)
         finally:

@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import struct
+from bisect import bisect_left
 from operator import itemgetter
 from zlib import crc32
 
@@ -65,7 +66,7 @@ class Run:
         self.rows, self.data_bytes, root, root_size, self._filter_bytes, self._filter_at = fields[9:]
         self.end = Position(segment, offset, self.last, time_ns, end_hash, back)
         self._root = (root, root_size)
-        self._filter: array[int] | None = None
+        self.filter: array[int] | None = None
         self._asked = 0
         self._blocks: dict[int, Block] = {}
 
@@ -75,8 +76,11 @@ class Run:
             self._fd = -1
 
     def get(self, key: bytes, probe: int) -> bytes:
-        """The JSON of a row, ``null`` if these commits deleted it, MISSING if they left it alone. *probe*: CRC-32 of the key."""
-        if not self.rows or not (hashes.may_hold(self._filter, probe) if self._filter is not None else self._may_hold(probe)):
+        """The JSON of a row, ``null`` if these commits deleted it, MISSING if they left it alone. *probe*: CRC-32 of the key.
+
+        Where ``filter`` is loaded, the caller has asked it.
+        """
+        if not self.rows or (self.filter is None and not self._may_hold(probe)):
             return MISSING
         block = self._block(*self._root)
         for _ in range(self._depth):
@@ -96,8 +100,8 @@ class Run:
         raw = os.pread(self._fd, self._filter_bytes + 4, self._filter_at)
         if len(raw) != self._filter_bytes + 4 or crc32(raw[4:]) != int.from_bytes(raw[:4], "little"):
             raise RunDamaged(f"{self.path}: filter")
-        self._filter = hashes.load(raw[4:])
-        return hashes.may_hold(self._filter, probe)
+        self.filter = hashes.load(raw[4:])
+        return hashes.may_hold(self.filter, probe)
 
     def _block(self, offset: int, size: int) -> Block:
         block = self._blocks.get(offset)
@@ -169,6 +173,11 @@ class RunSet(Rows):
     def _raw(self, key: bytes) -> bytes:
         probe = crc32(key)
         for run in self._newest_first:
+            numbers = run.filter
+            if numbers is not None:  # most runs end here: asked in place, since a call would cost more than the answer
+                index = bisect_left(numbers, probe)
+                if index == len(numbers) or numbers[index] != probe:
+                    continue
             raw = run.get(key, probe)
             if raw:
                 return raw

@@ -28,12 +28,10 @@ start with X" are scans.
 
 from __future__ import annotations
 
-from layerlog.eventstore.ids import encode
-
 
 def key(space: str, *parts: str) -> bytes:
     """The key of one row."""
-    return b"\0".join([space.encode(), *map(encode, parts)])
+    return "\0".join((space, *parts)).encode("utf-8", "surrogateescape")
 
 
 def prefix(space: str, *parts: str) -> bytes:
