@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from layerlog import change
 from layerlog.blob_keeping import putting
 from layerlog.decide import containers, images, layers, names
+from layerlog.decide.netting import preview
 from layerlog.eventstore.ids import check_id, check_key, check_name, check_names, new_id
 from layerlog.eventstore.rows import Overlay
-from layerlog.eventstore.state import Meta
-from layerlog.projections.fold import fold
 from layerlog.records import Record
 
 TYPE_CHECKING = False
@@ -142,13 +141,6 @@ class Transaction:
         """Delete a container and its layer."""
         kept = self._core.retention_seconds > 0
         self._add(lambda rows: containers.delete(rows, _word(asked), kept))
-
-
-def preview(seen: Overlay, events: list[Any]) -> None:
-    """Fold events that are only planned into *seen*."""
-    meta = Meta(0, 0, "")
-    for meta.place, event in enumerate(events):
-        seen.update(list(fold(seen, event, meta)))
 
 
 def _word(asked: Asked) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from layerlog import change
 from layerlog.asking import AskingMethods
-from layerlog.decide.undoing import UndoConflict, inverse, without_opposite
+from layerlog.decide.netting import PLANNED, net, preview
+from layerlog.decide.undoing import UndoConflict, inverse, touched_by
 from layerlog.eventstore.errors import CommitUnknown, StoreError
 from layerlog.eventstore.rows import Overlay, Rows
 from layerlog.projections import trash
-from layerlog.transaction import preview
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from layerlog.eventstore.requests import Committed
     from layerlog.history import Commit
+
+
+NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting"))
+"""What the store does by itself, or a look at contents does: nobody means these by "my last three changes"."""
 
 
 class UndoPlan:
@@ -56,7 +60,7 @@ class UndoMethods(AskingMethods):
         """What undoing would do; changes nothing.
 
         *sequence*: that commit; *last*: the newest n commits; *by*: all commits of an actor, user or program.
-        Undos, and what they undid, do not count for *last*.
+        Undos, what they undid, and housekeeping do not count for *last* and *by*.
         """
         commits = self._chosen(sequence, last, by)
         events, conflicts = self._turned(commits)
@@ -93,6 +97,8 @@ class UndoMethods(AskingMethods):
             if undid := commit.envelope.get("undoes"):
                 undone.update(undid)
                 continue
+            if all(event["type"] in NO_CHANGE for event in commit.events):
+                continue
             if by and by not in (commit.by, commit.envelope.get("program")):
                 continue
             found.append(commit)
@@ -103,22 +109,17 @@ class UndoMethods(AskingMethods):
         return found
 
     def _turned(self, commits: list[Commit], rows: Rows | None = None) -> tuple[list[Any], list[tuple[int, str]]]:
-        """Inverse events of *commits* on top of *rows*, each seeing what those before it did; and the conflicts."""
+        """What leads from *rows* to where the inverses of *commits* lead, each seeing what those before it did; and the conflicts."""
         if rows is None:
             with self.reading() as now:
                 return self._turned(commits, now)
         seen = Overlay(rows)
-        events: list[Any] = []
+        touched: list[tuple[str, str]] = []
         conflicts: list[tuple[int, str]] = []
         kept = self.retention_seconds > 0
         for commit in commits:
             before = _Before(self, commit.sequence)
             for event in reversed(commit.events):
-                shorter = without_opposite(events, event)
-                if shorter is not None:
-                    events, seen = shorter, Overlay(rows)
-                    preview(seen, events)
-                    continue
                 try:
                     turned = inverse(before, seen, event, self._deleted_in(seen, event, commit.sequence), kept)
                 except UndoConflict as refused:
@@ -128,14 +129,16 @@ class UndoMethods(AskingMethods):
                     conflicts.append((commit.sequence, str(refused)))
                     continue
                 preview(seen, turned)
-                events += turned
-        return events, conflicts
+                touched += map(touched_by, turned)
+        return net(rows, seen, touched, kept), conflicts
 
     def _deleted_in(self, rows: Rows, event: Any, sequence: int) -> int:
-        """The commit whose deletion is to be undone: where an undo has deleted the thing again since, that one."""
+        """The commit whose deletion is to be undone: where an undo, perhaps this one, has deleted the thing again since, that one."""
         if not event["type"].endswith("Deleted"):
             return sequence
         again = trash.last_seen(rows, event["type"].removesuffix("Deleted").lower(), event["id"])
+        if again is not None and again["sequence"] == PLANNED:
+            return PLANNED
         if again is not None and again["sequence"] > sequence and self.commit_at(again["sequence"]).envelope.get("undoes"):
             return int(again["sequence"])
         return sequence

@@ -39,12 +39,15 @@ def restore(rows: Rows, asked: str, kind: str | None = None) -> Events:
     return _restored(rows, thrown(rows, asked, kind))
 
 
-def restore_at(rows: Rows, kind: str, sequence: int, item_id: str) -> Events:
-    """Bring back what one certain commit deleted. Raises NotInTrash when it was freed since."""
+def restore_at(rows: Rows, kind: str, sequence: int, item_id: str, before: Rows) -> Events:
+    """Bring back what one certain commit deleted, and what it needs as far as it was there *before* that commit.
+
+    Raises NotInTrash when it was freed since.
+    """
     row = trash.get(rows, kind, sequence, item_id)
     if row is None:
         raise NotInTrash(asked=item_id)
-    return _restored(rows, row)
+    return _restored(rows, row, before)
 
 
 def freed(rows: Rows, entries: list[str]) -> Events:
@@ -78,7 +81,7 @@ def _thrown_chains(rows: Rows, tops: list[str]) -> set[str]:
     return found
 
 
-def _restored(rows: Rows, row: Row) -> Events:
+def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     kind, was = row["kind"], row["row"]
     if get(rows, kind, row["id"]) is not None:
         raise DuplicateID(kind=kind, id=row["id"])
@@ -87,7 +90,7 @@ def _restored(rows: Rows, row: Row) -> Events:
     names_free(rows, kind, was.get("names", []))
     events: Events = []
     for layer_id in _needed_layers(kind, was):
-        events += _layer_back(rows, layer_id, {event["id"] for event in events})
+        events += _layer_back(rows, layer_id, {event["id"] for event in events}, before)
     return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
 
 
@@ -97,11 +100,13 @@ def _needed_layers(kind: str, was: Row) -> list[str]:
     return images.top_layers(was) if kind == "image" else [was["layer"]]
 
 
-def _layer_back(rows: Rows, layer_id: str, coming: set[str]) -> Events:
-    """Events for a layer and its ancestors, base first; none for what is there or on its way."""
+def _layer_back(rows: Rows, layer_id: str, coming: set[str], before: Rows | None) -> Events:
+    """Events for a layer and its ancestors, base first; none for what is there or on its way, nor for what was missing *before* too."""
     chain: list[Row] = []
     wanted: str | None = layer_id
     while wanted and wanted not in coming and get(rows, "layer", wanted) is None:
+        if before is not None and get(before, "layer", wanted) is None:
+            break
         row = thrown(rows, wanted, "layer")
         if row["id"] != wanted or not row["kept"]:
             raise NotInTrash(asked=wanted)

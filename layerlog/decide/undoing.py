@@ -7,7 +7,7 @@ instead of an event. Contents are never rolled back by an undo, only deletions a
 
 from __future__ import annotations
 
-from layerlog.decide import containers, images, layers
+from layerlog.decide import images, layers
 from layerlog.decide.common import not_pinned
 from layerlog.decide.names import Events, set_names
 from layerlog.decide.restoring import KINDS, restore_at
@@ -44,9 +44,9 @@ def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> E
             raise UndoConflict(
                 sequence=sequence, why=f"{kind} {event['id'][:12]} came back since, and was deleted by commit {again['sequence']}"
             )
-        return restore_at(now, kind, sequence, event["id"])
+        return restore_at(now, kind, sequence, event["id"], before)
     if event["type"] == "StoreWiped":
-        return _unwiped(now, sequence)
+        return _unwiped(before, now, sequence)
     handler = _INVERSE.get(event["type"])
     if handler is None:
         raise UndoConflict(sequence=sequence, why=f"{event['type']} has no way back")
@@ -57,33 +57,18 @@ def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> E
     return handler(before, now, event, row or {}, sequence)
 
 
-def without_opposite(planned: Events, event: Any) -> Events | None:
-    """*planned* without what would only do *event* again, where it does; else None.
-
-    One commit never deletes and brings back the same thing: undoing a creation after the deletion that followed it
-    leaves the thing where it is, and so does undoing a deletion after the restore that followed it.
-    """
-    kind, _, verb = _split(event["type"])
-    opposite = {"Created": "Restored", "Restored": "Restored", "Deleted": "Deleted"}.get(verb, "")
-    planned_type = f"{kind.capitalize()}{opposite}"
-    if not kind or not opposite or not any(one["type"] == planned_type and one["id"] == event["id"] for one in planned):
-        return None
-    if opposite == "Deleted":
-        return [one for one in planned if (one["type"], one.get("id")) != (planned_type, event["id"])]
-    return [one for one in planned if one.get("id") != event["id"] or _kind_of(one) != kind]
+def touched_by(event: Any) -> tuple[str, str]:
+    """(kind, ID) of what an inverse's event is about."""
+    return str(event.get("kind") or _split(event["type"])[0] or "layer"), event["id"]
 
 
-def _kind_of(event: Any) -> str:
-    return str(event.get("kind") or _split(event["type"])[0])
-
-
-def _unwiped(now: Rows, sequence: int) -> Events:
+def _unwiped(before: Rows, now: Rows, sequence: int) -> Events:
     """Everything that a wipe deleted comes back, layers base first. Raises what refuses one of them."""
     rows = {(row["kind"], row["id"]): row for row in trash.every(now) if row["sequence"] == sequence}
     order = [(kind, item_id) for kind in ("layer", "image", "container") for one, item_id in rows if one == kind]
     events: dict[tuple[str, str], Any] = {}
     for kind, item_id in order:
-        for found in restore_at(now, kind, sequence, item_id):
+        for found in restore_at(now, kind, sequence, item_id, before):
             events.setdefault((found["type"], found["id"]), found)
     return list(events.values())
 
@@ -108,7 +93,8 @@ def _delete(before: Rows, now: Rows, kind: str, item_id: str, kept: bool) -> Eve
         return layers.delete(now, item_id, kept)
     if kind == "image":
         return [event for event in images.delete(now, item_id, kept) if event["type"] == "ImageDeleted"]
-    return [event for event in containers.delete(now, item_id, kept) if event["type"] == "ContainerDeleted"]
+    not_pinned("container", row)  # what its layer is pinned for concerns the layer alone
+    return [layers.deleted("container", item_id, kept)]
 
 
 def _users(rows: Rows, kind: str, item_id: str) -> set[tuple[str, str]]:

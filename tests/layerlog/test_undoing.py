@@ -75,3 +75,49 @@ def test_all_changes_of_one_actor_are_undone_together(store: Store) -> None:
     other.set_metadata(mine.id, "by bot")
     store.undo(by="bot")
     assert ([one.names for one in store.images()], store.metadata(mine.id)) == ([["mine"]], "")
+
+
+def test_an_undo_brings_back_no_more_than_the_commit_took(store: Store) -> None:
+    """An image on a container's own layer dangles once the container is deleted; deleted too and brought back, it dangles again."""
+    image = store.create_image(store.create_layer().id)
+    box = store.create_container(image.id)
+    dangling = store.create_image(box.layer, names=["dangling"])
+    store.delete_container(box.id)
+    store.delete_image(dangling.id)
+    store.undo(last=1)
+    assert store.image("dangling").layer == box.layer
+    assert not store.exists(box.layer)
+    store.delete_image(dangling.id)
+    store.empty_trash()
+    store.wipe()
+    store.undo(last=1)
+    assert [one.id for one in store.images()] == [image.id]
+
+
+def test_what_an_undo_throws_away_is_not_pinned_there(store: Store) -> None:
+    """Nothing would ever free it, and brought back it could not be taken away again."""
+    layer = store.create_layer()
+    store.pin(layer.id)
+    store.undo(last=2)
+    assert [one.record.pins for one in store.trash()] == [[]]
+
+
+def test_many_commits_undone_at_once_pass_names_from_hand_to_hand(store: Store) -> None:
+    one, two = store.create_image(names=["a"]), store.create_image(names=["b"])
+    store.delete_image(one.id)
+    store.set_names(two.id, ["a"])
+    store.set_names(two.id, ["b"])
+    store.restore(one.id)
+    store.set_names(two.id, ["a", "b"])
+    store.undo(last=5)
+    assert (store.image("a").id, store.image("b").id) == (one.id, two.id)
+
+
+def test_housekeeping_is_none_of_the_last_changes(store: Store) -> None:
+    layer = store.create_layer(names=["kept"])
+    other = store.create_layer()
+    store.delete_layer(other.id)
+    store.set_metadata(layer.id, "x")
+    store.empty_trash()
+    store.undo(last=1)
+    assert store.metadata(layer.id) == ""
