@@ -5,29 +5,36 @@ from __future__ import annotations
 import os
 
 from layerlog.cli.command import FRIENDLY, Command, switch, text, texts
-from layerlog.cli.missing import method
+from layerlog.eventstore.errors import InvalidRequest, NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from layerlog.cli.run import Run
     from layerlog.records import Image
 
 
 def load(run: Run) -> int:
     """Load an image, with a bar on a terminal; print IDs and names on stdout."""
+    import sys
+
     from layerlog.cli.views.progress import LoadProgress
+    from layerlog.image_refs import Asked, parse
 
-    path = run.argument(0)
+    shown = run.argument(0)
+    asked = Asked("", "") if shown == "-" else parse(shown)
+    source: Any = sys.stdin.buffer if shown == "-" else asked.path
+    if run["all"] and (run["name"] or asked.image):
+        raise InvalidRequest("--all loads every image under its own tags; name one image, or give it a name, without --all")
     store = run.store
-    with LoadProgress(path, run["verbose"]) as progress:
+    with LoadProgress(shown, run["verbose"]) as progress:
         if run["all"]:
-            from layerlog.images_in import load_all
-
-            loaded = load_all(store, path, progress, run["platform"])
+            loaded = store.load_all(source, progress=progress, platform=run["platform"])
         else:
-            loaded = [store.load(path, run["name"], progress=progress, platform=run["platform"])]
+            loaded = [store.load(source, run["name"], image=asked.image, progress=progress, platform=run["platform"])]
     if not run["quiet"]:
-        run.say(f"{path}: {progress.summary()}")
+        run.say(f"{shown}: {progress.summary()}")
     tell_left_out(run, progress.notes)
     return show_images(run, loaded)
 
@@ -62,9 +69,13 @@ def tell_left_out(run: Run, notes: list[tuple[bytes, str]], why: str = ONLY_ROOT
 
 
 def save(run: Run) -> int:
-    """Write an image as an archive or layout that other tools load."""
-    images, path = run.arguments[:-1], run.arguments[-1]
-    method(run.store, "save")(path, images, format=run["format"])
+    """Write images as an archive or layout that other tools load; ``-`` writes to stdout."""
+    images, path = (run.arguments, run["output"]) if run["output"] else (run.arguments[:-1], run.arguments[-1])
+    if not images:
+        raise InvalidRequest("say which image, and where to: save IMAGE... PATH (- is stdout)")
+    if path == "-" and run.stdout.isatty():
+        raise NotSupported("an archive is no sight for a terminal; give a path, or send stdout elsewhere")
+    run.store.save(run.stdout if path == "-" else path, images, format=run["format"], compression=run["compression"] or None)
     return 0
 
 
@@ -93,31 +104,41 @@ COMMANDS = (
         "load",
         load,
         "Load an image from an archive or layout",
-        "PATH [--name NAME]...",
+        "PATH[:IMAGE]|- [--name NAME]...",
         least=1,
         most=1,
         door=FRIENDLY,
         flags=(
             texts("--name -n", "Name for the image (repeatable); without one, its own tags are used"),
-            text("--platform", "Which image of a multi-platform index: OS/ARCHITECTURE"),
+            text("--platform", "Which image of a multi-platform index: OS/ARCHITECTURE[/VARIANT]"),
             switch("--all -a", "Load every image of the archive under its own tags"),
             switch("--quiet -q", "No summary"),
         ),
-        about="""PATH is an OCI layout (a folder), an oci-archive or a docker-archive; layers may be plain, gzip or zstd.
+        about="""PATH is an OCI layout (a folder), an oci-archive or a docker-archive, compressed or not, or - for stdin;
+layers may be plain, gzip or zstd. :IMAGE, a name in the archive or @0, @1, ..., chooses one of several.
 Every digest is verified while it streams. Layers that are here already are shared. Image, layers and
 names appear together when all is durable, or not at all.
 
-  layerlog load python-app.tar --name app:1.3""",
+  layerlog load python-app.tar --name app:1.3
+  docker save app:1 | layerlog load -""",
     ),
     Command(
         "save",
         save,
         "Write an image as an archive or layout",
-        "IMAGE... PATH",
-        least=2,
+        "IMAGE... PATH|-",
+        least=1,
         door=FRIENDLY,
-        flags=(text("--format", "oci (a folder), oci-archive or docker-archive", default="oci-archive"),),
-        about="Layers that came from a tar are written bit for bit as they came.",
+        flags=(
+            text("--format", "oci (a folder), oci-archive or docker-archive", default="oci-archive"),
+            text("--output -o", "Write here; then all arguments are images"),
+            text("--compression", "Of layers: none, gzip or zstd; else as the image had them"),
+        ),
+        about="""Layers that came from a tar are written bit for bit as they came; the same images give the same bytes. An older file
+is replaced when the new one is complete. - writes to stdout.
+
+  layerlog save app:1 worker:1 both.tar
+  layerlog save app:1 - --format docker-archive | docker load""",
     ),
     Command(
         "import",

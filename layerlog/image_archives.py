@@ -17,17 +17,20 @@ import posixpath
 import stat
 from typing import IO, TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from layerlog import oci
 from layerlog.contents import unnamed_file
 from layerlog.drivers import compression, tarfields, tarstream
-from layerlog.drivers.applying import Limits, Unpacking
+from layerlog.drivers.applying import Unpacking
 from layerlog.eventstore.errors import ArchiveLimit, InvalidArchive, InvalidImage
-from layerlog.image_sources import Found, OCISource, SliceStream, Source, check_size, merged
+from layerlog.image_refs import means
+from layerlog.image_sources import Found, OCISource, SliceStream, Source, check_platform, check_size, merged, picked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from layerlog.drivers.applying import Limits
 
 MEMBERS_MAX = 200_000
 LINKS_MAX = 16
@@ -35,19 +38,19 @@ _HEADER_READ_BYTES = 4096
 """Enough for the header of a member, and for the PAX or GNU header before it, as a rule."""
 
 
-def open_archive(path: str, room: str = "") -> Source:
-    """Open an oci-archive or docker-archive. *room*: a folder where a compressed one may be unpacked.
+def open_archive(path: str | IO[bytes], room: str, limits: Limits) -> Source:
+    """Open an oci-archive or docker-archive. *room*: a folder where a compressed one, or a stream, may be unpacked.
 
     An archive that is both (docker since version 25) is read as OCI: there every layer has a digest.
     Raises InvalidImage, InvalidArchive, ArchiveLimit, NotSupported (a compression that is not installed).
     """
-    archive = Archive(path, room)
+    archive = Archive(path, room, limits)
     try:
         if "oci-layout" in archive.members and "index.json" in archive.members:
             return OCISource(ArchiveBlobs(archive))
         if "manifest.json" in archive.members:
             return DockerSource(archive)
-        raise InvalidImage(where=path, why="neither an OCI archive (oci-layout, index.json) nor a docker-archive (manifest.json)")
+        raise InvalidImage(where=archive.where, why="neither an OCI archive (oci-layout, index.json) nor a docker-archive (manifest.json)")
     except BaseException:
         archive.close()
         raise
@@ -67,9 +70,10 @@ class Placed:
 class Archive:
     """A tar file, read at random. A context manager would be one too many: its Source closes it."""
 
-    def __init__(self, path: str, room: str = "") -> None:
-        self.where = path
-        self._file = _seekable(path, room)
+    def __init__(self, path: str | IO[bytes], room: str, limits: Limits) -> None:
+        self.where = path if isinstance(path, str) else "the stream"
+        self.limits = limits
+        self._file = _seekable(path, self.where, room, limits)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
             self.members: dict[str, Placed] = dict(self._index())
@@ -174,16 +178,21 @@ class DockerSource:
         self._layers: dict[str, str] = {}
         """DiffID -> name of the member."""
 
-    def images(self, platform: str) -> list[Found]:
-        """All images in it; *platform* picks nothing, a docker-archive has no index of platforms."""
+    def images(self, platform: str, asked: str = "") -> list[Found]:
+        """A docker-archive has no index of platforms: *platform* picks nothing, and must not be denied."""
         entries = oci.parse(self.archive.read("manifest.json"), list[oci.DockerArchiveEntry], f"{self.where}: manifest.json")
+        entries = picked(entries, asked, lambda entry: entry.RepoTags or [], self.where)
         if not entries:
             raise InvalidImage(where=self.where, why="its manifest.json names no image")
-        return merged([self._image(entry) for entry in entries])
+        found = merged([self._image(entry, platform) for entry in entries])
+        if asked and asked[0] != "@":  # asked for by one name it comes under that one
+            found = [evolve(one, names=[name for name in one.names if means(asked, name)][:1]) for one in found]
+        return found
 
-    def _image(self, entry: oci.DockerArchiveEntry) -> Found:
+    def _image(self, entry: oci.DockerArchiveEntry, platform: str) -> Found:
         config_bytes = self.archive.read(_member(entry.Config))
         config = oci.parse(config_bytes, oci.Config, f"{self.where}: {_shown(entry.Config)}")
+        check_platform(config, platform, self.where)
         diff_ids, names = config.rootfs.diff_ids, entry.Layers or []
         if len(names) != len(diff_ids):
             raise InvalidImage(where=self.where, why=f"{len(names)} layers, but the config has {len(diff_ids)} diff_ids")
@@ -199,7 +208,7 @@ class DockerSource:
             if compression.detect(stream.read(6)) == compression.NONE:
                 return self.archive.find(name).size
         with self.archive.open(name) as stream:
-            unpacking = Unpacking(stream, Limits(), None)
+            unpacking = Unpacking(stream, self.archive.limits, None)
             try:
                 return sum(map(len, unpacking))
             finally:
@@ -223,18 +232,21 @@ def _manifest(config: bytes, layers: list[oci.Descriptor]) -> bytes:
     return oci.to_json(document, sort_keys=False)
 
 
-def _seekable(path: str, room: str) -> IO[bytes]:
+def _seekable(source: str | IO[bytes], where: str, room: str, limits: Limits) -> IO[bytes]:
     """The archive as a file to read at random: itself, or what it unpacks to. Raises InvalidImage, InvalidArchive."""
     try:
-        file = open(path, "rb")  # noqa: SIM115  closed by the archive
+        file = open(source, "rb") if isinstance(source, str) else _own(source)  # noqa: SIM115  closed by the archive
     except OSError as wrong:
-        raise InvalidImage(where=path, why=wrong.strerror or str(wrong)) from wrong
+        raise InvalidImage(where=where, why=wrong.strerror or str(wrong)) from wrong
+    if file is None:
+        assert not isinstance(source, str)
+        return _unpacked(source, where, room, limits)
     try:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             code = compression.detect(os.pread(file.fileno(), 6, 0))
             if code == compression.NONE:
                 return file
-        spool = _unpacked(file, path, room)
+        spool = _unpacked(file, where, room, limits)
     except BaseException:
         file.close()
         raise
@@ -242,11 +254,22 @@ def _seekable(path: str, room: str) -> IO[bytes]:
     return spool
 
 
-def _unpacked(file: IO[bytes], path: str, room: str) -> IO[bytes]:
+def _own(stream: IO[bytes]) -> IO[bytes] | None:
+    """A file of ours on the same plain file, if a stream is one and at its beginning; else None: it must be read to its end."""
+    try:
+        fd = stream.fileno()
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or stream.tell():
+            return None
+    except (AttributeError, io.UnsupportedOperation, OSError):
+        return None
+    return os.fdopen(os.dup(fd), "rb")
+
+
+def _unpacked(file: IO[bytes], where: str, room: str, limits: Limits) -> IO[bytes]:
     import tempfile
 
     spool = unnamed_file(room or tempfile.gettempdir())
-    unpacking = Unpacking(file, Limits(), None)
+    unpacking = Unpacking(file, limits, None)
     try:
         for piece in unpacking:
             spool.write(piece)
@@ -256,7 +279,7 @@ def _unpacked(file: IO[bytes], path: str, room: str) -> IO[bytes]:
         spool.close()
         if isinstance(wrong, ArchiveLimit):
             raise
-        raise InvalidArchive(why=f"{path}: {wrong.data.get('why', wrong)}", offset=wrong.data.get("offset", 0)) from wrong
+        raise InvalidArchive(why=f"{where}: {wrong.data.get('why', wrong)}", offset=wrong.data.get("offset", 0)) from wrong
     except BaseException:
         spool.close()
         raise

@@ -10,12 +10,24 @@ import hashlib
 import io
 import os
 import stat
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import evolve, frozen
 
 from layerlog import oci
 from layerlog.eventstore.errors import DigestMismatch, InvalidImage
+from layerlog.image_refs import means
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerlog.drivers.applying import Limits
+
+
+_INDEX_DEPTH_MAX = 4
+_VARIANT = {"arm": "v7", "arm64": "v8"}
+"""What an architecture's images are for where they do not say: OCI image-spec, image-index.md."""
+Group = TypeVar("Group")
 
 
 @frozen
@@ -36,8 +48,8 @@ class Source(Protocol):
 
     where: str
 
-    def images(self, platform: str) -> list[Found]:
-        """All images in it, one per tag; an index of platforms gives the one for *platform* (``linux/arm64/v8``)."""
+    def images(self, platform: str, asked: str = "") -> list[Found]:
+        """All images in it, or the one that is *asked* for (``image_refs``); an index of platforms gives the one for *platform*."""
         ...
 
     def open_layer(self, layer: oci.Descriptor) -> IO[bytes]:
@@ -57,15 +69,24 @@ class Blobs(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(path: str, room: str = "") -> Source:
-    """Open an OCI layout folder, an oci-archive or a docker-archive. *room*: a folder where one may be unpacked. Raises InvalidImage."""
+def open_source(path: str | IO[bytes], room: str, limits: Limits) -> Source:
+    """Open an OCI layout folder, an oci-archive or a docker-archive; or an archive that a stream gives.
+
+    *room*: a folder where it may be unpacked; *limits*: how far. Raises InvalidImage.
+    """
+    from layerlog.image_archives import open_archive
+
+    if not isinstance(path, str):
+        return open_archive(path, room, limits)
     if os.path.isdir(path):
         return OCISource(FolderBlobs(path))
     if not os.path.exists(path):
         raise InvalidImage(where=path, why="no such file or directory")
-    from layerlog.image_archives import open_archive
+    return open_archive(path, room, limits)
 
-    return open_archive(path, room)
+
+class NotAnImage(InvalidImage):
+    """Something else that image layouts may hold: a signature, a chart, an attestation."""
 
 
 class FolderBlobs:
@@ -113,11 +134,21 @@ class OCISource:
         self.blobs = blobs
         self.where: str = blobs.where
 
-    def images(self, platform: str) -> list[Found]:
+    def images(self, platform: str, asked: str = "") -> list[Found]:
         index = oci.parse(self.blobs.read("index.json"), oci.Index, f"{self.where}/index.json")
-        if not index.manifests:
+        groups = picked(list(_by_name(index.manifests).values()), asked, lambda group: [_name_of(group[0])], self.where)
+        if not groups:
             raise InvalidImage(where=self.where, why="its index names no image")
-        return merged([self._named(group, platform) for group in _by_name(index.manifests).values()])
+        found: list[Found] = []
+        other: InvalidImage | None = None
+        for group in groups:
+            try:
+                found.append(self._named(group, platform))
+            except NotAnImage as artifact:  # a signature, a chart: whoever wants all images does not want it
+                other = artifact
+        if not found and other is not None:
+            raise other
+        return merged(found)
 
     def _named(self, group: list[oci.Descriptor], platform: str) -> Found:
         """The image that stands under one name; several with platforms are an index in all but form."""
@@ -127,13 +158,18 @@ class OCISource:
         return evolve(one, names=[name] if name else [])
 
     def _image(self, descriptor: oci.Descriptor, platform: str, depth: int) -> Found:
+        if descriptor.mediaType and descriptor.mediaType not in (*oci.INDEX_TYPES, *oci.MANIFEST_TYPES):
+            raise NotAnImage(where=self.where, why=f"{descriptor.digest} has unknown media type {descriptor.mediaType[:80]!r}")
         data = self._document(descriptor)
-        if descriptor.mediaType in oci.INDEX_TYPES and depth < 4:
+        kind = oci.kind_of(data, descriptor)
+        if kind in oci.INDEX_TYPES:
+            if depth >= _INDEX_DEPTH_MAX:
+                raise InvalidImage(where=self.where, why="its indexes are nested too deeply")
             nested = oci.parse(data, oci.Index, descriptor.digest)
             return self._image(choose_platform(nested, platform, self.where), platform, depth + 1)
-        if descriptor.mediaType and descriptor.mediaType not in oci.MANIFEST_TYPES:
-            raise InvalidImage(where=self.where, why=f"{descriptor.digest} has unknown media type {descriptor.mediaType[:80]!r}")
         manifest = oci.parse(data, oci.Manifest, descriptor.digest)
+        if manifest.config.mediaType not in oci.CONFIG_TYPES:
+            raise NotAnImage(where=descriptor.digest, why=f"it is no image, but a {manifest.config.mediaType[:80]!r}")
         config_bytes = self._document(manifest.config)
         config = oci.parse(config_bytes, oci.Config, manifest.config.digest)
         if len(config.rootfs.diff_ids) != len(manifest.layers):
@@ -141,6 +177,7 @@ class OCISource:
                 where=descriptor.digest,
                 why=f"{len(manifest.layers)} layers, but the config has {len(config.rootfs.diff_ids)} diff_ids",
             )
+        check_platform(config, platform, self.where)
         return Found(data, config_bytes, manifest.layers, config.rootfs.diff_ids, [])
 
     def _document(self, descriptor: oci.Descriptor) -> bytes:
@@ -197,22 +234,74 @@ def verify(descriptor: oci.Descriptor, hexadecimal: str, size: int) -> None:
     check_size(descriptor, size)
 
 
+def picked(groups: list[Group], asked: str, names: Callable[[Group], list[str]], where: str) -> list[Group]:
+    """Those of *groups* that *asked* means: a name, or ``@N``; all of them for "". Raises InvalidImage when it means none."""
+    if not asked:
+        return groups
+    if asked[:1] == "@" and asked[1:].isascii() and asked[1:].isdigit():
+        found = groups[int(asked[1:7]) :][:1]
+    else:
+        found = [one for one in groups if asked in names(one)] or [one for one in groups if any(means(asked, name) for name in names(one))]
+    if not found:
+        offered = ", ".join(name for one in groups for name in names(one) if name) or f"{len(groups)} without a name (@0 is the first)"
+        raise InvalidImage(where=where, why=f"no image {asked[:80]!r} in it; it has {offered}")
+    return found
+
+
 def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descriptor:
     """The manifest for a platform: ``os/architecture[/variant]``, empty for this machine's."""
     system, _, rest = (platform or f"linux/{machine_architecture()}").partition("/")
     architecture, _, variant = rest.partition("/")
-    for one in index.manifests:
-        found = one.platform or oci.Platform()
-        if (found.os, found.architecture) == (system, architecture) and (not variant or found.variant == variant):
-            return one
-    offered = ", ".join(f"{one.platform.os}/{one.platform.architecture}" for one in index.manifests if one.platform) or "none"
+    fitting = [
+        one
+        for one in index.manifests
+        if one.platform is not None and (one.platform.os, one.platform.architecture) == (system, architecture)
+        if not variant or (one.platform.variant or _VARIANT.get(architecture, "")) == variant
+    ]
+    if fitting:
+        usual = _VARIANT.get(architecture, "")
+        return next((one for one in fitting if one.platform is not None and one.platform.variant == usual), fitting[0])
+    shown = ("/".join(part for part in (one.platform.os, one.platform.architecture) if part) for one in index.manifests if one.platform)
+    offered = ", ".join(shown) or "none"
     raise InvalidImage(where=where, why=f"no image for {platform or f'linux/{machine_architecture()}'}; it has {offered}")
+
+
+def check_platform(config: oci.Config, platform: str, where: str) -> None:
+    """Raise InvalidImage if a platform was asked for, and a config says that its image is for another."""
+    system, _, rest = platform.partition("/")
+    architecture = rest.partition("/")[0]
+    if platform and config.architecture and (config.os or "linux", config.architecture) != (system, architecture):
+        raise InvalidImage(where=where, why=f"its image is for {config.os or 'linux'}/{config.architecture}, not for {platform[:40]}")
 
 
 def machine_architecture() -> str:
     """This machine's, in the words of image configs."""
     machine = os.uname().machine
     return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}.get(machine, machine)
+
+
+class Sum(io.RawIOBase):
+    """A blob that is hashed by another algorithm than SHA-256 while it is read; its end raises DigestMismatch."""
+
+    def __init__(self, stream: IO[bytes], descriptor: oci.Descriptor) -> None:
+        self._stream, self._descriptor, self._size = stream, descriptor, 0
+        self._sum = hashlib.new(descriptor.digest.partition(":")[0])
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._sum.update(data)
+        self._size += len(data)
+        if not data and len(buffer):
+            verify(self._descriptor, self._sum.hexdigest(), self._size)
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 class SliceStream(io.RawIOBase):

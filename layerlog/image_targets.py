@@ -12,18 +12,20 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from layerlog.contents import unnamed_file
 from layerlog.drivers import tarwrite
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import InvalidRequest, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import IO
+    from typing import IO, BinaryIO
 
     Named = Callable[[str], str]
     """Name of a blob in the archive, from its digest."""
 
 _BLOCK = 512
+_COPY_BYTES = 1 << 20
 
 
 class Target(Protocol):
@@ -43,8 +45,19 @@ class Target(Protocol):
 
 
 @contextmanager
-def open_target(path: str, as_folder: bool) -> Iterator[Target]:
-    """A target at *path*; left by an exception it leaves nothing. Raises InvalidRequest, StoreError (the OSError is its cause)."""
+def open_target(path: str | BinaryIO, as_folder: bool, room: str) -> Iterator[Target]:
+    """A target at *path*; left by an exception it leaves nothing, but what a stream got it has. *room*: a folder for what waits for it.
+
+    Raises InvalidRequest, StoreError (the OSError is its cause).
+    """
+    if not isinstance(path, str):
+        try:
+            yield StreamTarget(path, room)
+        except BrokenPipeError:
+            raise
+        except OSError as failed:
+            raise StoreError(f"the stream cannot be written: {failed.strerror or failed}") from failed
+        return
     path = os.path.abspath(path)
     _may_be_replaced(path, as_folder)
     aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)[:200]}.{os.urandom(6).hex()}.new")
@@ -77,7 +90,7 @@ class TarTarget:
         self._names: set[str] = set()
 
     def folder(self, name: str) -> None:
-        self._file.write(tarwrite.header(tarwrite.Entry(name.encode() + b"/", b"5", mode=0o755)))
+        self._file.write(_folder_header(name))
 
     def blob(self, pieces: Iterable[bytes], named: Named) -> tuple[str, int]:
         start = self._file.tell()
@@ -91,9 +104,7 @@ class TarTarget:
         self._names.add(name)
         self._file.write(bytes(-size % _BLOCK))
         end = self._file.tell()
-        header = tarwrite.header(tarwrite.Entry(name.encode(), b"0", mode=0o644, size=size))
-        if len(header) != _BLOCK:
-            raise InvalidRequest(f"{name} of {size} bytes needs more room than one tar header has")
+        header = _file_header(name, size)
         self._file.seek(start)
         self._file.write(header)
         self._file.seek(end)
@@ -113,6 +124,49 @@ class TarTarget:
         if self._aside:
             disk.unlink(self._aside)
             self._aside = ""
+
+
+class StreamTarget:
+    """An archive that is written onward only. Each blob waits in a file without a name until its digest and size are known."""
+
+    def __init__(self, stream: BinaryIO, room: str) -> None:
+        self._stream, self._room = stream, room
+        self._names: set[str] = set()
+
+    def folder(self, name: str) -> None:
+        self._stream.write(_folder_header(name))
+
+    def blob(self, pieces: Iterable[bytes], named: Named) -> tuple[str, int]:
+        with unnamed_file(self._room) as spool:
+            digest, size = _write(spool, pieces)
+            name = named(digest)
+            if name not in self._names:
+                self._names.add(name)
+                self._stream.write(_file_header(name, size))
+                spool.seek(0)
+                while data := spool.read(_COPY_BYTES):
+                    self._stream.write(data)
+                self._stream.write(bytes(-size % _BLOCK))
+        return digest, size
+
+    def finish(self) -> None:
+        """All is written and handed on; whether it is durable is the reader's business."""
+        self._stream.write(tarwrite.END)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """The stream is the caller's."""
+
+
+def _folder_header(name: str) -> bytes:
+    return tarwrite.header(tarwrite.Entry(name.encode() + b"/", b"5", mode=0o755))
+
+
+def _file_header(name: str, size: int) -> bytes:
+    header = tarwrite.header(tarwrite.Entry(name.encode(), b"0", mode=0o644, size=size))
+    if len(header) != _BLOCK:
+        raise InvalidRequest(f"{name} of {size} bytes needs more room than one tar header has")
+    return header
 
 
 class FolderTarget:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from layerlog import change
 from layerlog.core import Core
 from layerlog.decide import images as decide
@@ -16,7 +18,7 @@ from layerlog.records import Image, Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import IO, Any
+    from typing import IO, Any, BinaryIO
 
     from layerlog.images_in import Progress
 
@@ -100,29 +102,41 @@ class ImageMethods(Core):
         self.must_write()
         change.commit(self, lambda rows: decide_names.untag(rows, name), f"untag {name}")
 
-    def load(self, path: str, names: Iterable[str] = (), *, name: str = "", progress: Progress | None = None, platform: str = "") -> Image:
+    def load(
+        self,
+        path: str | os.PathLike[str] | IO[bytes],
+        names: Iterable[str] = (),
+        *,
+        name: str = "",
+        image: str = "",
+        progress: Progress | None = None,
+        platform: str = "",
+    ) -> Image:
         """Load one image from an OCI layout or archive, every digest verified while it streams.
 
         Layers that are here already are shared. Image, layers and names appear together, durable on
-        return, or not at all. *names* (one or several) and *name* replace the archive's own tags. Raises
-        InvalidImage (also for an archive of several images), DigestMismatch, InvalidArchive.
+        return, or not at all. *path* may be a stream that only reads onward. *image* chooses one of several by its name in the
+        archive or by its place (``@0``). *names* (one or several) and *name* replace the archive's own tags. *platform*
+        (``linux/arm64``): which of an index. Raises InvalidImage (also for several images and none chosen), DigestMismatch, InvalidArchive.
         """
         from layerlog.images_in import load
 
-        return load(self, path, _names(name, names), progress, platform)
+        return load(self, path if not isinstance(path, os.PathLike) else os.fspath(path), _names(name, names), progress, platform, image)
 
-    def load_all(self, path: str, *, progress: Progress | None = None, platform: str = "") -> list[Image]:
+    def load_all(
+        self, path: str | os.PathLike[str] | IO[bytes], *, progress: Progress | None = None, platform: str = ""
+    ) -> list[Image]:
         """Load every image of an archive under its own tags, a commit each: what is loaded before a failure stays.
 
         Raises what ``load`` raises.
         """
         from layerlog.images_in import load_all
 
-        return load_all(self, path, progress, platform)
+        return load_all(self, path if not isinstance(path, os.PathLike) else os.fspath(path), progress, platform)
 
     def save(
         self,
-        path: str,
+        path: str | os.PathLike[str] | BinaryIO,
         images: Iterable[str | Image] | str | Image,
         *,
         format: str = "oci-archive",
@@ -132,12 +146,13 @@ class ImageMethods(Core):
 
         The same images give the same bytes; config, and with it the image's ID, and diffIDs stay as they are.
         Asked for by a name an image is saved under that name, by its ID under all its names. *compression* of
-        layers: ``none``, ``gzip``, ``zstd``; None as the image had them. Raises ImageUnknown, InvalidRequest,
+        layers: ``none``, ``gzip``, ``zstd``; None as the image had them. *path* may be a stream to write to, for an archive; what was
+        written to it before a failure stays written. Raises ImageUnknown, InvalidRequest,
         ContentsDamaged, and StoreError when *path* cannot be written.
         """
         from layerlog.images_out import save
 
-        return save(self, path, images, format, compression)
+        return save(self, path if not isinstance(path, os.PathLike) else os.fspath(path), images, format, compression)
 
     def import_dir(
         self,

@@ -7,21 +7,26 @@ equal layers are stored once.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+import io
+import os
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from layerlog import change, oci
 from layerlog.blob_keeping import putting
 from layerlog.contents import Filled
 from layerlog.decide import images as decide
+from layerlog.drivers.compression import NAMES
 from layerlog.eventstore.errors import DigestMismatch, DuplicateID, InvalidImage
 from layerlog.eventstore.ids import check_names
-from layerlog.image_sources import Found, Source, open_source
+from layerlog.image_sources import Found, Source, Sum, open_source
 from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import get
 from layerlog.records import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from layerlog.core import Core
 
 
@@ -53,26 +58,30 @@ class Quiet:
     def left_out(self, items: list[Any]) -> None: ...
 
 
-def load(core: Core, path: str, names: list[str], progress: Progress | None = None, platform: str = "") -> Image:
-    """Load the only image of *path*; *names* replace its own tags. See ``Store.load``."""
-    core.must_write()
-    source = open_source(path, core.folder())
-    try:
-        found = source.images(platform)
+def load(
+    core: Core, path: str | IO[bytes], names: list[str], progress: Progress | None = None, platform: str = "", image: str = ""
+) -> Image:
+    """Load the only image of *path*, or the one called *image*; *names* replace its own tags. See ``Store.load``."""
+    with _opened(core, path) as source:
+        found = source.images(platform, image)
         if len(found) > 1:
             tags = ", ".join(name for one in found for name in one.names)
-            raise InvalidImage(where=path, why=f"it holds {len(found)} images ({tags}); load them all with load_all")
+            raise InvalidImage(where=source.where, why=f"it holds {len(found)} images ({tags}); choose one, or load them all with load_all")
         return _load_one(core, source, found[0], names, progress or Quiet())
-    finally:
-        source.close()
 
 
-def load_all(core: Core, path: str, progress: Progress | None = None, platform: str = "") -> list[Image]:
+def load_all(core: Core, path: str | IO[bytes], progress: Progress | None = None, platform: str = "") -> list[Image]:
     """Load every image of an archive under its own tags, a commit each."""
-    core.must_write()
-    source = open_source(path, core.folder())
-    try:
+    with _opened(core, path) as source:
         return [_load_one(core, source, one, [], progress or Quiet()) for one in source.images(platform)]
+
+
+@contextmanager
+def _opened(core: Core, path: str | IO[bytes]) -> Iterator[Source]:
+    core.must_write()
+    source = open_source(os.fspath(path) if isinstance(path, os.PathLike) else path, core.folder(), core.limits)
+    try:
+        yield source
     finally:
         source.close()
 
@@ -134,9 +143,17 @@ def _unpack(
     row = core.layer_row(layer_id)
     if row is not None:
         return None
+    packed = oci.packed_as(descriptor.mediaType)
+    if packed is None:
+        raise InvalidImage(where=descriptor.digest, why=f"{descriptor.mediaType[:80]!r} is no layer that can be unpacked")
+    sha256 = descriptor.digest.startswith("sha256:")
     with source.open_layer(descriptor) as stream:
-        contents = filled.apply(stream, progress.advance, progress.left_out)
-    if found.verify_layers and contents["compressed_digest"] != descriptor.digest:
+        whole = stream if sha256 or not found.verify_layers else io.BufferedReader(Sum(stream, descriptor))
+        contents = filled.apply(whole, progress.advance, progress.left_out)
+    if found.verify_layers and packed not in ("", NAMES[contents["compression"]]):
+        why = f"its media type says {packed}, its content is {NAMES[contents['compression']]}"
+        raise InvalidImage(where=descriptor.digest, why=why)
+    if found.verify_layers and sha256 and contents["compressed_digest"] != descriptor.digest:
         raise DigestMismatch(where=f"layer {descriptor.digest[:19]}", expected=descriptor.digest, found=contents["compressed_digest"])
     if contents["diff_digest"] != diff_id:
         raise DigestMismatch(where=f"layer {descriptor.digest[:19]}, unpacked", expected=diff_id, found=contents["diff_digest"])

@@ -25,6 +25,7 @@ from layerlog.records import Image, Layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from layerlog.core import Core
 
@@ -53,7 +54,11 @@ class Parts:
 
 
 def save(
-    core: Core, path: str, images: Iterable[str | Image] | str | Image, format: str = "oci-archive", compression: str | None = None
+    core: Core,
+    path: str | BinaryIO,
+    images: Iterable[str | Image] | str | Image,
+    format: str = "oci-archive",
+    compression: str | None = None,
 ) -> list[Image]:
     """See ``Store.save``."""
     if format not in FORMATS:
@@ -62,12 +67,14 @@ def save(
         raise InvalidRequest(f"unknown compression {compression!r}: {', '.join(_CODES)} are known")
     if format == "docker-archive" and compression not in (None, "none"):
         raise InvalidRequest("the layers of a docker-archive are not compressed; compress the archive")
+    if format == "oci" and not isinstance(path, str):
+        raise InvalidRequest("a layout is a folder and cannot be written to a stream; save an oci-archive")
     chosen = _chosen(core, images)
     if not chosen:
         raise InvalidRequest("no image to save was named")
     with ExitStack() as stack:
         found = [(one, _parts(core, one.image, stack)) for one in chosen]
-        with open_target(path, as_folder=format == "oci") as target:
+        with open_target(path, as_folder=format == "oci", room=core.folder()) as target:
             if format == "docker-archive":
                 _write_docker(core, target, found)
             else:

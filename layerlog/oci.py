@@ -20,7 +20,15 @@ from layerlog.eventstore.ids import check_digest
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 MANIFEST, CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
+CONFIG_TYPES = (CONFIG, "application/vnd.docker.container.image.v1+json", "")
 LAYER_PLAIN = "application/vnd.oci.image.layer.v1.tar"
+LAYER_TYPES = (
+    LAYER_PLAIN,
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+)
+"""Without what their ends say of compression."""
 REF_NAME = "org.opencontainers.image.ref.name"
 DOCKER_NAME = "io.containerd.image.name"
 """The whole name, where docker and containerd put only the tag into REF_NAME."""
@@ -129,6 +137,39 @@ def _digests(found: object) -> list[str]:
     if isinstance(found, Manifest):
         return [found.config.digest, *(one.digest for one in found.layers)]
     return list(found.rootfs.diff_ids) if isinstance(found, Config) else []
+
+
+def kind_of(data: bytes, descriptor: Descriptor) -> str:
+    """Media type of a manifest or index: the descriptor's, which must not be contradicted by the document.
+
+    A document that could be read as both, by two tools as two images, is refused (CVE-2021-41190). Raises InvalidImage.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise InvalidImage(where=descriptor.digest, why="not a valid manifest document")
+    own = document.get("mediaType") or ""
+    if not isinstance(own, str) or (own and descriptor.mediaType and own != descriptor.mediaType):
+        why = f"its media type is {str(own)[:80]!r}, its descriptor says {descriptor.mediaType[:80]!r}"
+        raise InvalidImage(where=descriptor.digest, why=why)
+    if "manifests" in document and ("layers" in document or "config" in document):
+        raise InvalidImage(where=descriptor.digest, why="it is a manifest and an index at once")
+    return own or descriptor.mediaType or (INDEX_TYPES[0] if "manifests" in document else MANIFEST)
+
+
+def packed_as(media_type: str) -> str | None:
+    """The compression that a layer's media type speaks of: none, gzip or zstd; "" where it says nothing, None for no layer."""
+    if not media_type:
+        return ""
+    for kind in LAYER_TYPES:
+        if media_type == kind:
+            return "none"
+        for suffix, name in (("+gzip", "gzip"), (".gzip", "gzip"), ("+zstd", "zstd"), (".zstd", "zstd")):
+            if media_type == kind + suffix:
+                return name
+    return None
 
 
 def digest_of(data: bytes) -> str:
