@@ -79,7 +79,14 @@ class Driver(Protocol):
     def list(self) -> Names:
         """IDs of all layers in place, sorted by name."""
 
-    def exists(self, layer_id: str) -> bool: ...
+    def exists(self, layer_id: str) -> bool:
+        """Whether it is in place in this home."""
+
+    def lend(self, roots: Sequence[str]) -> None:
+        """Other stores, of the same driver, whose layers may be parents here and are read; nothing is written in them."""
+
+    def found(self, layer_id: str) -> bool:
+        """Whether it is in place, here or in a store that lends."""
 
     def path(self, layer_id: str) -> str:
         """Folder that is the layer's own when it is in place: what ``put_aside`` would move."""

@@ -59,6 +59,7 @@ class Home:
         self.home = os.path.abspath(home)
         self.options = parse_options(self.name, options)
         self.sync_mode = self.options.get("sync", "full")
+        self.lenders: tuple[Home, ...] = ()
 
     # --- what a subclass says
 
@@ -74,6 +75,22 @@ class Home:
 
     def _leaving(self, layer_id: str) -> None:
         """Called before a layer leaves its place."""
+
+    # --- stores that lend
+
+    def lend(self, roots: Sequence[str]) -> None:
+        self.lenders = tuple(type(self)(root, "", ()) for root in roots)  # type: ignore[call-arg]
+
+    def found(self, layer_id: str) -> bool:
+        return self.exists(layer_id) or any(one.exists(layer_id) for one in self.lenders)
+
+    def where(self, layer_id: str) -> str:
+        """The folder of a layer: its place here, unless it is in a store that lends."""
+        if self.lenders and not self.exists(layer_id):
+            for one in self.lenders:
+                if one.exists(layer_id):
+                    return one.path(layer_id)
+        return self.path(layer_id)
 
     # --- folders
 

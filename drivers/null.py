@@ -41,6 +41,11 @@ class Null:
         """Nothing is missing from a replay: ``mount`` and the others say what cannot be had here."""
         return True
 
+    def lend(self, roots: Sequence[str]) -> None: ...
+
+    def found(self, layer_id: str) -> bool:
+        return True
+
     def path(self, layer_id: str) -> str:
         return os.path.join(self.home, layer_id)
 

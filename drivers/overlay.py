@@ -54,7 +54,8 @@ class Overlay(Home):
         return os.path.join(self.home, layer_id)
 
     def _diff(self, layer_id: str) -> str:
-        return os.path.join(self.path(layer_id), "diff")
+        """The layer's own contents, here or in a store that lends."""
+        return os.path.join(self.where(layer_id), "diff")
 
     def _folders(self) -> tuple[str, ...]:
         return (os.path.join(self.home, "l"),)
@@ -63,7 +64,7 @@ class Overlay(Home):
         return [name for name in self._names(".") if name not in _OURS and os.path.isdir(os.path.join(self.home, name, "diff"))]
 
     def exists(self, layer_id: str) -> bool:
-        return os.path.isdir(self._diff(layer_id))
+        return os.path.isdir(os.path.join(self.path(layer_id), "diff"))
 
     def status(self) -> Lines:
         from layerlog.drivers.probing import overlay_status
@@ -157,7 +158,8 @@ class Overlay(Home):
                 return merged
             for one in (layer_id, *chain):
                 os.stat(self._diff(one))
-                self._placed(one)
+                if not self.lenders or self.exists(one):
+                    self._placed(one)
             self._make_derived(layer_id, chain)
             mount_layers(self, layer_id, chain, options)
         return merged

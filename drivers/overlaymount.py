@@ -39,7 +39,7 @@ def mount_layers(driver: Overlay, layer_id: str, chain: Sequence[str], options: 
     flags, others = _split(options.options or tuple(filter(None, driver.options.get("mountopt", "").split(","))))
     if options.read_only:
         flags |= syscalls.MS_RDONLY
-    lowers = [os.path.join(driver.path(one), "diff") for one in chain] or [os.path.join(path, "empty")]
+    lowers = [os.path.join(driver.where(one), "diff") for one in chain] or [os.path.join(path, "empty")]
     settings = [*_settings(driver), *others]
     if options.label:
         settings.append(f"context={_quoted(options.label)}")
@@ -124,7 +124,8 @@ def _mount_from_inside(
 
     def relative(path: str) -> str:
         owner, last = os.path.split(os.path.relpath(path, driver.home))
-        return f"l/{short_name(owner)}" if last == "diff" and path in lowers else _escaped(os.path.join(owner, last), "\\:,")
+        here = "/" not in owner  # layers of a store that lends are named by their folders
+        return f"l/{short_name(owner)}" if here and last == "diff" and path in lowers else _escaped(os.path.join(owner, last), "\\:,")
 
     parts = ["lowerdir=" + ":".join(map(relative, lowers)), *(f"{key}={relative(value)}" for key, value in above), *settings]
     data = ",".join(parts)

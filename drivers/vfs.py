@@ -68,7 +68,7 @@ class VFS(Home):
             return 0
         from layerlog.drivers.copytree import copy_tree
 
-        return copy_tree(self.path(source), staging)
+        return copy_tree(self.where(source), staging)
 
     # --- mounts
 
@@ -116,12 +116,12 @@ class VFS(Home):
         return os.fdopen(open_regular(self.own_tree(layer_id), path), "rb", buffering=0)
 
     def own_tree(self, layer_id: str) -> str:
-        return self.path(layer_id)
+        return self.where(layer_id)
 
     def _view(self, layer_id: str) -> View:
         from layerlog.drivers.trees import View
 
-        return View([self.path(layer_id)], overlay=False)
+        return View([self.where(layer_id)], overlay=False)
 
     def _reference(self, chain: Sequence[str], against: Sequence[str] | None) -> View | None:
         chain = chain if against is None else against

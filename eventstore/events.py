@@ -50,6 +50,15 @@ class Contents(TypedDict):
     """How many attributes (owners, devices, privileged xattrs) the unpacking user could not set."""
 
 
+class Loan(TypedDict):
+    """A parent that lies in another store: which, seen at which commit, where, and what the parent held."""
+
+    store: str
+    sequence: int
+    root: str
+    diff_digest: NotRequired[str]
+
+
 class StoreCreated(TypedDict):
     """Genesis: always the first commit, alone."""
 
@@ -77,6 +86,7 @@ class LayerCreated(TypedDict):
     big_data: NotRequired[dict[str, BlobRef]]
     opened: NotRequired[bool]
     snapshot_of: NotRequired[str]
+    loan: NotRequired[Loan]
 
 
 class LayerDiffApplied(TypedDict):

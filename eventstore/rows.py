@@ -26,6 +26,24 @@ class Rows:
 
     __slots__ = ()
 
+    @property
+    def own(self) -> Rows:
+        """Those of them that the store may change: all, unless they come from several stores (projections/several.py)."""
+        return self
+
+    @property
+    def domain(self) -> Rows:
+        """Those of them that may refer to one's own: what stands in the way of a delete is looked for here."""
+        return self
+
+    def with_own(self, own: Rows) -> Rows:
+        """The same with other rows in the place of one's own."""
+        return own
+
+    def parts_for(self, kind: str) -> tuple[Rows, ...]:
+        """The rows of each store in the order in which a *kind* of thing is looked for."""
+        return (self,)
+
     def get(self, key: bytes) -> Any | None:
         """The value of one row, None when there is none."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
-from layerlog.eventstore.errors import InUse, OutcomeUnknown, StoreError
+from layerlog.eventstore.errors import DigestMismatch, InUse, OutcomeUnknown, StoreError
 from layerlog.projections.keys import prefix
 
 TYPE_CHECKING = False
@@ -46,6 +46,14 @@ def putting(core: Core) -> Iterator[None]:
             except (StoreError, OSError):
                 own.abandon()  # for recovery, when the disk is well again
             raise
+
+
+def copy_up(core: Core, digest: str) -> None:
+    """Copy a blob of another store into one's own; durable on return. Belongs into ``putting``. Raises BlobMissing, DigestMismatch."""
+    with core.blobs_with(digest).open(digest) as source:
+        found, _ = core.blobs.put(source)
+    if found != digest:
+        raise DigestMismatch(where=core.blobs_with(digest).path(digest), expected=digest, found=found)
 
 
 def collect(core: Core) -> int:

@@ -8,9 +8,9 @@ that also takes layers away or brings them back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
-from layerlog.blob_keeping import blobs_in
+from layerlog.blob_keeping import blobs_in, copy_up, putting
 from layerlog.decide.common import UNKNOWN, unchanged_since
 from layerlog.eventstore.errors import BlobMissing, StoreError
 from layerlog.projections.items import get
@@ -40,6 +40,18 @@ def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False) ->
     same request returns the first outcome (``repeated``) and another request raises RetryMismatch.
     Raises what *decide* raises, StaleVersion, BlobMissing, JournalError.
     """
+    if not core.image_roots:
+        return _commit(core, decide, what, reserve)
+    with core.elsewhere() as under:
+        with core.ledger.reading() as rows:
+            lent = {digest for event in decide(under(rows)) for digest in blobs_in(event) if not core.blobs.has(digest)}
+        with putting(core) if lent else nullcontext():
+            for digest in sorted(lent):
+                copy_up(core, digest)
+            return _commit(core, lambda rows: decide(under(rows)), what, reserve)
+
+
+def _commit(core: Core, decide: Decide, what: str, reserve: bool) -> Committed:
     terms = core.terms
 
     def decide_checked(rows: Rows) -> list[Any]:

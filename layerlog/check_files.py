@@ -42,7 +42,7 @@ def _driver_folders(core: Core) -> Iterator[Finding]:
 
 def _claimed(core: Core, layer_id: str) -> bool:
     """A lease first, then a record: a creator lets go only when its record is there."""
-    return core.leases.holder(layer_id) is not None or core.layer_row(layer_id) is not None
+    return core.leases.holder(layer_id) is not None or core.has_layer(layer_id)
 
 
 def _staged(core: Core) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ import stat
 import tarfile
 from typing import IO, TYPE_CHECKING
 
+from attrs import evolve
+
 from layerlog.drivers.tarsplit import reassemble
 from layerlog.eventstore.errors import BlobMissing, ContentsDamaged, DriverError, StoreError
 from layerlog.findings import CONTENT, MISSING, Finding
@@ -20,7 +22,7 @@ from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import every
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from layerlog.core import Core
     from layerlog.projections.items import Row
@@ -58,26 +60,32 @@ def contents(core: Core, quick: bool) -> Iterator[Finding]:
     """Every layer of the store, bases before what stands on them."""
     with core.reading() as rows:
         layers = every(rows, "layer")
-        chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in layers}
+        chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in layers}  # of other stores, too: read, and never mended
     sound: set[str] = set()
-    by_id = {row["id"]: row for row in layers}
+    by_id = {row["id"]: row for row in reversed(layers)}  # one's own hides that of another store
     for row in layers:
         findings = [] if core.leases.holder(row["id"]) else list(_layer(core, row))
         if findings and core.layer_row(row["id"]) != row:
             continue  # changed or deleted while we looked
-        yield from findings
+        yield from _flagged(row, findings)
         # Over earlier contents only the last tar is known: its digest was checked, the whole tree cannot be foretold.
         if not findings and "contents" in row and "opened" not in row and not row["generation"]:
             sound.add(row["id"])
             whole = [row["id"], *chains[row["id"]]]
             if not quick and sound.issuperset(whole):
-                yield from _tree(core, [by_id[one] for one in whole])
+                yield from _flagged(row, _tree(core, [by_id[one] for one in whole]))
+
+
+def _flagged(row: Row, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """What is found of another store's layer is said of a read-only one."""
+    for one in findings:
+        yield evolve(one, read_only=True) if row.get("read_only") else one
 
 
 def _layer(core: Core, row: Row) -> Iterator[Finding]:
     """Its folder is there; its diff is the recorded one."""
     layer_id = row["id"]
-    if not core.driver.exists(layer_id):
+    if not core.driver.found(layer_id):
         if "contents" in row or "opened" in row:
             proof = f"{core.driver.path(layer_id)} is missing"
             yield Finding(MISSING, "layer", layer_id, f"layer {layer_id}: its folder is missing", proof, f"layerlog repair {layer_id}")
@@ -87,7 +95,7 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
         return
     digest, size = hashlib.sha256(), 0
     try:
-        with core.blobs.open(expected["tar_split"]["blob"]) as record:
+        with core.blobs_with(expected["tar_split"]["blob"]).open(expected["tar_split"]["blob"]) as record:
             for block in reassemble(core.driver, layer_id, record):
                 digest.update(block)
                 size += len(block)
@@ -112,7 +120,8 @@ def _tree(core: Core, chain: list[Row]) -> Iterator[Finding]:
     expected: Path = {}
     try:
         for row in reversed(chain):
-            with core.blobs.open(row["contents"]["tar_split"]["blob"]) as record:
+            blob = row["contents"]["tar_split"]["blob"]
+            with core.blobs_with(blob).open(blob) as record:
                 _fold(expected, _members(reassemble(core.driver, row["id"], record)))
         found = {_clean(member.name): one for member, one in _linked(_members(core.driver.diff(layer_id, below, against=[])))}
     except (tarfile.TarError, StoreError, OSError) as error:

@@ -15,8 +15,8 @@ from layerlog.contents import Filled, ensure_created, open_diff, unnamed_file
 from layerlog.decide import images as decide
 from layerlog.decide import layers as decide_layers
 from layerlog.decide.common import need_any as find_any
+from layerlog.decide.lending import lowers
 from layerlog.images_in import big_data_of, chain_rows
-from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import get
 from layerlog.records import Image, Layer
 
@@ -45,7 +45,7 @@ def captured(core: Core, source: str, doing: str) -> Iterator[Captured]:
     derived from it as for a loaded layer: equal layers are stored once.
     """
     with core.reading() as rows:
-        chain = layer_rows.chain(rows, source)
+        chain = lowers(rows, source)
     ensure_created(core, source)
     parent = chain[0] if chain else ""
     with core.lease(source, doing, shared=True), unnamed_file(core.driver.home) as spool:
@@ -140,8 +140,8 @@ def documents(
 
     manifest_item = (base or {}).get("big_data", {}).get("manifest")
     if manifest_item is not None:
-        manifest = json.loads(core.blobs.read(manifest_item["blob"]))
-        config = json.loads(core.blobs.read(manifest["config"]["digest"]))
+        manifest = json.loads(core.blobs_with(manifest_item["blob"]).read(manifest_item["blob"]))
+        config = json.loads(core.blobs_with(manifest["config"]["digest"]).read(manifest["config"]["digest"]))
     else:
         described = [_described(core, row) for row in chain_rows(core, chain[0])] if chain else []
         manifest = {"layers": [{"mediaType": oci.LAYER_PLAIN, "digest": digest, "size": length} for digest, length in described]}

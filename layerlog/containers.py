@@ -8,8 +8,8 @@ from layerlog import change
 from layerlog.core import Core
 from layerlog.decide import containers as decide
 from layerlog.decide.common import need
+from layerlog.decide.lending import lowers
 from layerlog.eventstore.ids import check_id, check_names, new_id
-from layerlog.projections import layers as layer_rows
 from layerlog.records import Container, Image, Record
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ class ContainerMethods(Core):
         """Bytes of its own layer's diff, its big data and its two folders (contract/cli.md §5)."""
         found = self.container(asked)
         with self.reading() as rows:
-            chain = layer_rows.chain(rows, found.layer)
+            chain = lowers(rows, found.layer)
         own = self.driver.diff_size(found.layer, chain) if self.driver.exists(found.layer) else 0
         folders = [os.path.join(parent, f"{self.driver_name}-containers", found.id) for parent in (self.root, self.run_root)]
         return own + sum(size for _, size in found.big_data.values()) + sum(map(_tree_bytes, folders))

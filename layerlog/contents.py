@@ -15,9 +15,9 @@ from contextlib import ExitStack, nullcontext
 from layerlog import change
 from layerlog.blob_keeping import putting
 from layerlog.decide import layers as decide
+from layerlog.decide.lending import is_hollow, lowers, lowers_from
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import ContentsDamaged, DuplicateID, LayerUnknown
-from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import get
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ class Filled:
         if self._chain is not None or not self.parent:
             return self._chain or []
         with self.core.reading() as rows:
-            return [self.parent, *layer_rows.chain(rows, self.parent)]
+            return lowers_from(rows, self.parent)
 
     def apply(self, stream: IO[bytes], progress: Progress | None = None, left_out: LeftOut | None = None) -> Any:
         """Unpack *stream*; return the event's ``contents``. Nothing is durable yet."""
@@ -139,7 +139,7 @@ def fill_layer(core: Core, layer_id: str, stream: IO[bytes], progress: Progress 
         ensure_created(core, layer_id, lease)
         with core.reading() as rows:
             row = get(rows, "layer", layer_id)
-            chain = layer_rows.chain(rows, layer_id)
+            chain = lowers(rows, layer_id)
         if row is None:
             raise LayerUnknown(asked=layer_id)
         generation = row["generation"]
@@ -162,20 +162,21 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
 
     Raises ContentsDamaged when a layer that had contents, or was opened for writing, has no folder.
     """
-    if core.driver.exists(layer_id):
+    if core.driver.found(layer_id):
         return
     with core.reading() as rows:
-        chain = [layer_id, *layer_rows.chain(rows, layer_id)]
+        chain = [layer_id, *lowers(rows, layer_id)]
         found = {one: get(rows, "layer", one) for one in chain}
     for place in range(len(chain) - 1, -1, -1):
         one = chain[place]
-        if core.driver.exists(one):
+        if core.driver.found(one) or is_hollow(found[one]):
             continue
         row = found[one]
         if row is None:
             raise LayerUnknown(asked=one)
         if "contents" in row or "opened" in row:
-            raise ContentsDamaged(layer_id=one, path=core.driver.path(one), why="the folder of this layer is missing")
+            where = core.driver.path(one) if "borrowed" not in row else f"{row['borrowed']['root']}/{core.driver_name}"
+            raise ContentsDamaged(layer_id=one, path=where, why="the folder of this layer is missing")
         with nullcontext(own) if own and one == layer_id else core.lease(one, "make folders", wait=True) as lease:
             if core.layer_row(one) is None:
                 continue
@@ -201,5 +202,5 @@ def open_diff(core: Core, layer: Layer, chain: list[str], against: list[str] | N
 def _reassembled(core: Core, layer_id: str, blob: str) -> Iterator[bytes]:
     from layerlog.drivers.tarsplit import reassemble
 
-    with core.blobs.open(blob) as record:
+    with core.blobs_with(blob).open(blob) as record:
         yield from reassemble(core.driver, layer_id, record)

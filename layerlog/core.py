@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from layerlog.drivers.applying import Limits
     from layerlog.drivers.driver import Driver
+    from layerlog.eventstore.blobs import Blobs
     from layerlog.eventstore.ledger import Ledger
     from layerlog.eventstore.locks import Lease, Leases
     from layerlog.eventstore.rows import Rows
     from layerlog.history import Commit
+    from layerlog.lending import Lenders
     from layerlog.projections.items import Row
 
 RETENTION_SECONDS = 24 * 3600.0
@@ -49,11 +51,12 @@ class Terms:
 class Lazy:
     """What is opened when first needed, and closed once, however many terms share it."""
 
-    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "run_ledger", "unkept")
+    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "lenders", "run_ledger", "unkept")
 
     def __init__(self) -> None:
         self.driver: Driver | None = None
         self.run_ledger: Ledger | None = None
+        self.lenders: Lenders | None = None
         self.closed = False
         self.held = local()
         """IDs that a thread holds leases of, and whether it shares them: a thread must not wait for itself."""
@@ -75,6 +78,8 @@ class Core(View):
     run_root: str
     driver_name: str
     driver_options: tuple[str, ...]
+    image_roots: tuple[str, ...]
+    """Roots of the additional image stores, in look-up order."""
     retention_seconds: float
     is_read_only: bool
     terms: Terms
@@ -84,8 +89,33 @@ class Core(View):
 
     @contextmanager
     def reading(self) -> Iterator[Rows]:
-        with self.ledger.reading() as rows:
-            yield rows
+        if not self.image_roots:
+            with self.ledger.reading() as rows:
+                yield rows
+            return
+        with self.elsewhere() as under, self.ledger.reading() as rows:
+            yield under(rows)
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[Callable[[Rows], Rows]]:
+        """The stores this one looks into stand still inside; gives what puts their rows under one's own."""
+        lenders = self.lenders
+        with lenders.standing() as others:
+            yield lambda rows: lenders.under(rows, others)
+
+    @property
+    def lenders(self) -> Lenders:
+        """The additional image stores; opened when first looked into."""
+        if self.lazy.lenders is None:
+            from layerlog.lending import Lenders
+
+            self.lazy.lenders = Lenders(self.image_roots, self.driver_name)
+        return self.lazy.lenders
+
+    def blobs_with(self, digest: str) -> Blobs:
+        if not self.image_roots or self.blobs.has(digest):
+            return self.blobs
+        return self.lenders.blobs_with(digest) or self.blobs
 
     @property
     def sequence(self) -> int:
@@ -99,6 +129,7 @@ class Core(View):
             from layerlog.drivers.choose import open_driver
 
             self.lazy.driver = open_driver(self.driver_name, self.root, self.run_root, self.driver_options)
+            self.lazy.driver.lend(self.image_roots)
             if not self.is_read_only:
                 self.lazy.driver.setup()
         return self.lazy.driver
@@ -130,6 +161,11 @@ class Core(View):
         """The row of exactly that ID."""
         with self.reading() as rows:
             return get(rows, "layer", layer_id)
+
+    def has_layer(self, layer_id: str) -> bool:
+        """Whether a layer of exactly that ID is this store's own."""
+        with self.reading() as rows:
+            return get(rows.own, "layer", layer_id) is not None
 
     def on_terms(self, **changed: Any) -> Self:
         """The same open store, writing other words into the envelope of its commits."""

@@ -77,8 +77,8 @@ def journal(core: Core) -> Iterator[Finding]:
 def records(core: Core, unreferenced_seconds: float) -> Iterator[Finding]:
     """Each parent, layer and image that a record names is there; layers that nothing needs are told."""
     with core.reading() as rows:
-        layers, images, containers = (every(rows, kind) for kind in ("layer", "image", "container"))
-        known = {row["id"] for row in layers}
+        layers, images, containers = (every(rows.own, kind) for kind in ("layer", "image", "container"))
+        known = {row["id"] for row in every(rows, "layer")}  # also in stores that are looked into (contract/cli.md §9, 3)
         needed: set[str] = set()  # by an image or a container, itself or below it: a child alone does not count (contract/semantics.md §10)
         for row in layers:
             if (parent := row.get("parent")) and parent not in known:
@@ -129,24 +129,23 @@ def big_data(core: Core) -> Iterator[Finding]:
     verified: dict[str, str] = {}
     with core.reading() as rows:
         items = [
-            (kind, row["id"], key, ref)
+            (kind, row["id"], key, ref, bool(row.get("read_only")))
             for kind in ("layer", "image", "container")
             for row in every(rows, kind)
             for key, ref in row.get("big_data", {}).items()
         ]
-    for kind, item_id, key, ref in items:
+    for kind, item_id, key, ref, read_only in items:
         digest = ref["blob"]
         if digest not in verified:
             verified[digest] = _why_bad(core, digest, ref["size"])
         if not verified[digest] or not _still_refers(core, kind, item_id, key, digest):
             continue
-        missing = not core.blobs.has(digest)
+        missing = not core.blobs_with(digest).has(digest)
         wrong = f"{kind} data item is missing" if missing else f"{kind} data item has incorrect size"
         grade = MISSING if missing else CONTENT
         message = f"{kind} {item_id}: data item {quoted(key)}: {wrong}"
-        yield Finding(grade, kind, item_id, message, f"{core.blobs.path(digest)}: {verified[digest]}", f"layerlog why {item_id}")
-
-
+        proof = f"{core.blobs_with(digest).path(digest)}: {verified[digest]}"
+        yield Finding(grade, kind, item_id, message, proof, f"layerlog why {item_id}", read_only)
     yield from _kept_blobs(core, set(verified))
 
 
@@ -161,14 +160,14 @@ def _kept_blobs(core: Core, verified: set[str]) -> Iterator[Finding]:
 def _still_refers(core: Core, kind: str, item_id: str, key: str, digest: str) -> bool:
     """It may have been deleted, and its blob collected, since we looked."""
     with core.reading() as rows:
-        row = get(rows, kind, item_id) or {}
-    return bool(row.get("big_data", {}).get(key, {}).get("blob") == digest)
+        found = [get(part, kind, item_id) or {} for part in rows.parts_for(kind)]
+    return any(row.get("big_data", {}).get(key, {}).get("blob") == digest for row in found)
 
 
 def _why_bad(core: Core, digest: str, size: int) -> str:
     """Why a blob cannot be given back; *size* -1: any."""
     try:
-        data = core.blobs.read(digest)
+        data = core.blobs_with(digest).read(digest)
     except BlobMissing:
         return "no such file"
     except (DigestMismatch, OSError) as error:

@@ -114,7 +114,7 @@ class HistoryMethods(Core):
         """
         sequence = self.sequence_at(when)
         time_ns = self.commit_at(sequence).time_ns if sequence else 0
-        return PastView(self.ledger.at(sequence), self.blobs, sequence, time_ns)
+        return PastView(self.ledger.at(sequence), self.blobs, sequence, time_ns, self if self.image_roots else None)
 
     def sequence_at(self, when: str | int | float) -> int:
         """The last commit at that point; 0 is the empty store, before the first. Raises CommitUnknown."""

@@ -59,12 +59,12 @@ class HousekeepingMethods(TrashMethods):
 
     def _lose_if_unclaimed(self, layer_id: str) -> str | None:
         """Under the ID's lease, so that nobody is just making it."""
-        if self.layer_row(layer_id) is not None:
+        if self.has_layer(layer_id):
             return None
         settle(self, layer_id)  # what a crash left has its own rule
         try:
             with self.lease(layer_id, "gc"):
-                if self.layer_row(layer_id) is None and self.driver.exists(layer_id):
+                if not self.has_layer(layer_id) and self.driver.exists(layer_id):
                     return self.driver.lose(layer_id)
         except InUse:
             return None

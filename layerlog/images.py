@@ -9,6 +9,7 @@ from layerlog.core import Core
 from layerlog.decide import images as decide
 from layerlog.decide import names as decide_names
 from layerlog.decide.common import need
+from layerlog.decide.lending import lowers
 from layerlog.eventstore.ids import check_digest, check_id, check_name, check_names, new_id
 from layerlog.projections import images as image_rows
 from layerlog.projections import layers as layer_rows
@@ -85,8 +86,8 @@ class ImageMethods(Core):
             size: int = contents["diff_size"]
             return size
         with self.reading() as rows:
-            chain = layer_rows.chain(rows, layer_id)
-        return self.driver.diff_size(layer_id, chain) if self.driver.exists(layer_id) else 0
+            chain = lowers(rows, layer_id)
+        return self.driver.diff_size(layer_id, chain) if self.driver.found(layer_id) else 0
 
     def tag(self, image: str | Record, name: str) -> Image:
         """Add a name, taking it from its present holder, as podman and docker do."""

@@ -8,8 +8,8 @@ from layerlog.core import Core
 from layerlog.decide import containers as decide_containers
 from layerlog.decide import layers as decide
 from layerlog.decide.common import need
+from layerlog.decide.lending import is_hollow, lowers, lowers_from
 from layerlog.eventstore.ids import check_id, check_names, new_id
-from layerlog.projections import layers as layer_rows
 from layerlog.records import Layer
 
 TYPE_CHECKING = False
@@ -88,12 +88,14 @@ class LayerMethods(Core):
     def changes(self, asked: str, ref: str | None = None) -> Iterator[Change]:
         """Paths that differ from the parent, or from *ref*; an unknown *ref* means the parent (contract/cli.md §5)."""
         layer_id, chain, against = self._compared(asked, ref)
+        if not layer_id:
+            return iter(())
         return self.driver.changes(layer_id, chain, against)
 
     def diff_size(self, asked: str, ref: str | None = None) -> int:
         """Bytes of regular files in the diff."""
         layer_id, chain, against = self._compared(asked, ref)
-        return self.driver.diff_size(layer_id, chain, against)
+        return self.driver.diff_size(layer_id, chain, against) if layer_id else 0
 
     def diff(self, asked: str, ref: str | None = None, compression: int | None = None) -> Iterator[bytes]:
         """The diff as a tar stream: bit for bit the one that was applied, where there was one.
@@ -104,19 +106,28 @@ class LayerMethods(Core):
         from layerlog.contents import open_diff
 
         layer_id, chain, against = self._compared(asked, ref)
+        if not layer_id:
+            from layerlog.drivers.compression import compressed
+
+            return compressed(iter((bytes(1024),)), compression or 0)
         return open_diff(self, self.layer(layer_id), chain, against, compression)
 
     def _compared(self, asked: str, ref: str | None) -> tuple[str, list[str], list[str] | None]:
-        """ID, chain, and the other side's ID and chain when it is not the parent."""
+        """ID, chain, and the other side's ID and chain when it is not the parent.
+
+        A hollow layer (decide/lending.py) is what its lowers are; without any, or against its parent, there is nothing: an empty ID.
+        """
         with self.reading() as rows:
             row = need(rows, "layer", asked)
-            chain = layer_rows.chain(rows, row["id"])
+            chain = lowers(rows, row["id"])
             other = None
             if ref:
                 from layerlog.decide.common import lookup
 
                 other = lookup(rows, "layer", ref)
-            against = [other["id"], *layer_rows.chain(rows, other["id"])] if other and other["id"] != row.get("parent") else None
+            against = lowers_from(rows, other["id"]) if other and other["id"] != row.get("parent") else None
+        if is_hollow(row):
+            return (chain[0], chain[1:], against) if chain and against is not None else ("", [], None)
         ensure_created(self, row["id"])
         if against:
             ensure_created(self, against[0])

@@ -6,7 +6,8 @@ from layerlog import change, run_state
 from layerlog.contents import ensure_created
 from layerlog.core import Core
 from layerlog.decide.common import need_any
-from layerlog.eventstore.errors import LayerUnknown
+from layerlog.decide.lending import lowers
+from layerlog.eventstore.errors import LayerUnknown, ReadOnlyStore
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from layerlog.drivers.driver import MountOptions
 
 CONTAINER_FIRST = ("container", "layer", "image")
+
+
+class MountOfReadOnlyStore(ReadOnlyStore):
+    """A layer of an additional image store: its mount would be counted, and made, over there."""
+
+    message = "mounting read/only store images is not allowed: called a write method on a read-only store"
+    hint = "make a container on it: layerlog create-container IMAGE"
 
 
 class MountMethods(Core):
@@ -40,7 +48,7 @@ class MountMethods(Core):
                 self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived
                 change.commit(self, lambda rows: _opened(get(rows, "layer", layer_id)))
             with self.reading() as rows:
-                chain = layer_rows.chain(rows, layer_id)
+                chain = lowers(rows, layer_id)
             path = self.driver.mount(layer_id, chain, _options(row, owner, read_only, label, options))
             run_state.commit(self, [{"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only}])
         return path
@@ -53,6 +61,8 @@ class MountMethods(Core):
             layer = get(rows, "layer", layer_id)
             if layer is None:
                 kind, layer = need_any(rows, layer_id, ("layer",))
+            if "borrowed" in layer:
+                raise MountOfReadOnlyStore if kind == "image" else LayerUnknown(asked=asked)
             owner = layer_rows.container_of(rows, layer_id)
             return layer, get(rows, "container", owner) if owner else None
 
@@ -85,6 +95,8 @@ class MountMethods(Core):
     def _layer_of(self, asked: str) -> str:
         with self.reading() as rows:
             kind, row = need_any(rows, asked, CONTAINER_FIRST)
+            if kind == "layer" and "borrowed" in row:
+                raise LayerUnknown(asked=asked)
             return str(row["id"] if kind == "layer" else row.get("layer", ""))
 
 

@@ -6,7 +6,7 @@ from layerlog import change
 from layerlog.blob_keeping import putting
 from layerlog.core import Core
 from layerlog.decide import names as decide
-from layerlog.decide.common import need, need_any
+from layerlog.decide.common import need_own
 from layerlog.eventstore.ids import check_key, check_names
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ class NameMethods(Core):
         self.must_write()
         wanted = check_names(list(names))
         with self.reading() as rows:  # by ID, since a name may be what goes away
-            found = need_any(rows, asked, (kind,) if kind else ("layer", "image", "container"))
+            found = decide.renamed(rows, asked, (kind,) if kind else ("layer", "image", "container"))
         item_kind, item_id = found[0], found[1]["id"]
         what = f"{edit}-names {item_id} {wanted}"
         committed = change.commit(self, lambda rows: decide.rename(rows, item_id, item_kind, edit, wanted), what)
@@ -50,7 +50,7 @@ class NameMethods(Core):
         self.must_write()
         check_key(item, kind)
         with self.reading() as rows:
-            need(rows, kind, asked)
+            need_own(rows, kind, asked)
         with putting(self):
             digest, size = self.blobs.put(data)
             what = f"set-{kind}-data {asked} {item} {digest}"

@@ -28,6 +28,7 @@ class Opened(Core):
 
     *root*: graph root, made (0700) if missing. *run_root*: state of this boot, by default ``ROOT/run``.
     *driver*: vfs, overlay, ...; by default the one the root was made with, else the first that works here.
+    *image_stores*: roots of other stores whose layers and images can be used here; never written (lending.py).
     *actor*, *reason*, *command*: what history shows besides what the library finds out by itself.
     *key*: makes a retried change happen once. *retention*: seconds that deleted contents can come back;
     0 frees them at once. Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.
@@ -48,6 +49,7 @@ class Opened(Core):
         expected: int | None = None,
         retention: float = RETENTION_SECONDS,
         read_only: bool = False,
+        image_stores: Sequence[str | os.PathLike[str]] = (),
         image_store: str | os.PathLike[str] | None = None,
         transient: bool = False,
         sync: str = "full",
@@ -62,7 +64,17 @@ class Opened(Core):
             raise NotSupported("a split store (image_store) and a transient store are not built yet")
         self.terms = Terms(envelope(actor=actor, reason=reason, command=command, arguments=arguments, key=key), key, expected)
         self.driver_name = choose_home(self.root, driver) or first_working_driver(self.root)
+        self.image_roots = self._image_roots(image_stores)
         self._open(sync)
+
+    def _image_roots(self, given: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+        """Roots of the additional image stores: those *given*, then those that driver options name."""
+        if not given and not any("imagestore" in option.lower() for option in self.driver_options):
+            return ()
+        from layerlog.lending import checked, roots_in
+
+        roots = [checked(os.path.abspath(os.path.expanduser(os.fspath(one))), self.driver_name) for one in given]
+        return tuple(dict.fromkeys([*roots, *roots_in(self.driver_options, self.driver_name)]))
 
     def _open(self, sync: str) -> None:
         folder = self.folder()
@@ -100,6 +112,8 @@ class Opened(Core):
             self.ledger.close()
             if self.lazy.run_ledger is not None:
                 self.lazy.run_ledger.close()
+            if self.lazy.lenders is not None:
+                self.lazy.lenders.close()
 
     def before_close(self) -> None:
         """What a Store that deleted something does before it closes."""

@@ -20,12 +20,15 @@ class Record:
     """What all three kinds have. ``row`` is the stored form; treat it as read-only."""
 
     kind = ""
-    __slots__ = ("read_only", "row")
+    __slots__ = ("row",)
 
-    def __init__(self, row: dict[str, Any], read_only: bool = False) -> None:
+    def __init__(self, row: dict[str, Any]) -> None:
         self.row = row
-        self.read_only = read_only
+
+    @property
+    def read_only(self) -> bool:
         """Lives in a store that this one may not write."""
+        return bool(self.row.get("read_only"))
 
     @property
     def id(self) -> str:

@@ -92,7 +92,7 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     """What there is to know about an ID, and the name of its trash entry."""
     driver = core.driver
     with core.reading() as rows:
-        row = get(rows, "layer", layer_id)
+        row = get(rows.own, "layer", layer_id)
         thrown = newest_trash(core, layer_id)
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None

@@ -47,6 +47,7 @@ class Store(
 
     *root*: graph root, made (0700) if missing. *run_root*: state of this boot, by default ``ROOT/run``.
     *driver*: vfs, overlay, ...; by default the one the root was made with, else the first that works here.
+    *image_stores*: roots of other stores whose layers and images can be used here; never written (lending.py).
     *actor*, *reason*, *command*: what history shows besides what the library finds out by itself.
     *key*: makes a retried change happen once. *retention*: seconds that deleted contents can come back;
     0 frees them at once. Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.

@@ -51,10 +51,10 @@ class Transaction:
             raise
 
     def _decide(self, rows: Rows) -> list[list[Any]]:
-        seen = Overlay(rows)
+        seen = Overlay(rows.own)
         found = []
         for decide in self._decisions:
-            events = decide(seen)
+            events = decide(rows.with_own(seen))
             preview(seen, events)
             found.append(events)
         return found

@@ -113,7 +113,7 @@ class UndoMethods(AskingMethods):
         if rows is None:
             with self.reading() as now:
                 return self._turned(commits, now)
-        seen = Overlay(rows)
+        seen = Overlay(rows.own)
         touched: list[tuple[str, str]] = []
         conflicts: list[tuple[int, str]] = []
         kept = self.retention_seconds > 0
@@ -121,7 +121,7 @@ class UndoMethods(AskingMethods):
             before = _Before(self, commit.sequence)
             for event in reversed(commit.events):
                 try:
-                    turned = inverse(before, seen, event, self._deleted_in(seen, event, commit.sequence), kept)
+                    turned = inverse(before, rows.with_own(seen), event, self._deleted_in(seen, event, commit.sequence), kept)
                 except UndoConflict as refused:
                     conflicts.append((commit.sequence, str(refused.data["why"])))
                     continue
@@ -130,7 +130,7 @@ class UndoMethods(AskingMethods):
                     continue
                 preview(seen, turned)
                 touched += map(touched_by, turned)
-        return net(rows, seen, touched, kept), conflicts
+        return net(rows.own, seen, touched, kept), conflicts
 
     def _deleted_in(self, rows: Rows, event: Any, sequence: int) -> int:
         """The commit whose deletion is to be undone: where an undo, perhaps this one, has deleted the thing again since, that one."""

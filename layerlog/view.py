@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import IO
 
+    from layerlog.core import Core
     from layerlog.eventstore.blobs import Blobs
     from layerlog.eventstore.rows import Rows
 
@@ -35,6 +36,10 @@ class View:
     def reading(self) -> AbstractContextManager[Rows]:
         """Rows that do not change while the block runs."""
         raise NotImplementedError
+
+    def blobs_with(self, digest: str) -> Blobs:
+        """Where the bytes of a blob are: here, or in a store that is looked into."""
+        return self.blobs
 
     # --- lists, in order of creation
 
@@ -55,7 +60,7 @@ class View:
         """Images whose explicit digest or one of whose manifests is *digest*."""
         with self.reading() as rows:
             found = [get(rows, "image", image_id) for image_id in images.by_digest(rows, digest)]
-            return [Image(row) for row in sorted((row for row in found if row), key=lambda row: row["order"])]
+            return [Image(row) for row in sorted((row for row in found if row), key=lambda row: (row.get("place", 0), row["order"]))]
 
     def layers_by_digest(self, digest: str, which: str = "diff") -> list[Layer]:
         """Layers by digest; *which* is ``diff`` (uncompressed), ``archive`` (as it came) or ``toc``."""
@@ -126,11 +131,13 @@ class View:
 
     def big_data(self, kind: str, asked: str, item: str) -> bytes:
         """The bytes of an item, verified. Raises BigDataUnknown, BlobMissing, DigestMismatch."""
-        return self.blobs.read(self.big_data_ref(kind, asked, item)[0])
+        digest = self.big_data_ref(kind, asked, item)[0]
+        return self.blobs_with(digest).read(digest)
 
     def open_big_data(self, kind: str, asked: str, item: str) -> IO[bytes]:
         """The same as an open file, not verified."""
-        return self.blobs.open(self.big_data_ref(kind, asked, item)[0])
+        digest = self.big_data_ref(kind, asked, item)[0]
+        return self.blobs_with(digest).open(digest)
 
     def big_data_size(self, kind: str, asked: str, item: str) -> int:
         return self.big_data_ref(kind, asked, item)[1]
@@ -154,14 +161,24 @@ class View:
 
 
 class PastView(View):
-    """The store as it was right after commit ``sequence``. Files of layers are as they are now."""
+    """The store as it was right after commit ``sequence``. Files of layers are as they are now.
 
-    def __init__(self, rows: Rows, blobs: Blobs, sequence: int, time_ns: int) -> None:
-        self._rows, self.blobs, self.sequence, self.time_ns = rows, blobs, sequence, time_ns
+    *core*: the open store, where it looks into others; those are shown as they are now.
+    """
+
+    def __init__(self, rows: Rows, blobs: Blobs, sequence: int, time_ns: int, core: Core | None = None) -> None:
+        self._rows, self.blobs, self.sequence, self.time_ns, self._core = rows, blobs, sequence, time_ns, core
 
     @contextmanager
     def reading(self) -> Iterator[Rows]:
-        yield self._rows
+        if self._core is None:
+            yield self._rows
+            return
+        with self._core.elsewhere() as under:
+            yield under(self._rows)
+
+    def blobs_with(self, digest: str) -> Blobs:
+        return self.blobs if self._core is None else self._core.blobs_with(digest)
 
 
 __all__ = ["UNKNOWN", "PastView", "View"]

@@ -35,9 +35,25 @@ def holder(rows: Rows, kind: str, name: str) -> str | None:
 
 
 def find(rows: Rows, kind: str, asked: str) -> Row | None:
-    """Exact ID, exact name, unique ID prefix, in this order (contract/cli.md §3)."""
+    """Exact ID, exact name, unique ID prefix, in this order, in one store after the other (contract/cli.md §3).
+
+    What is found in a later store and stands in the first as well is a record that was copied up: there it no
+    longer answers to what was asked (contract/semantics.md §7).
+    """
     if "\0" in asked:
         return None
+    parts = rows.parts_for(kind)
+    row = _find_in(parts[0], kind, asked)
+    for part in parts[1:]:
+        if row is not None:
+            break
+        found = _find_in(part, kind, asked)
+        if found is not None and get(parts[0], kind, found["id"]) is None:
+            row = found
+    return row
+
+
+def _find_in(rows: Rows, kind: str, asked: str) -> Row | None:
     row = get(rows, kind, asked)
     if row is None and (named := holder(rows, kind, asked)) is not None:
         row = get(rows, kind, named)
@@ -57,8 +73,11 @@ def find_prefix(rows: Rows, kind: str, asked: str) -> Row | None:
 
 
 def every(rows: Rows, kind: str) -> list[Row]:
-    """All rows of a kind in order of creation."""
-    return sorted((row for _, row in rows.scan(prefix(kind))), key=lambda row: row["order"])
+    """All rows of a kind in order of creation, one store after the other."""
+    found: list[Row] = []
+    for part in rows.parts_for(kind):
+        found += sorted((row for _, row in part.scan(prefix(kind))), key=lambda row: row["order"])
+    return found
 
 
 def index_of(kind: str, row: Row) -> Iterator[RowChange]:

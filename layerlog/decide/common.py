@@ -54,10 +54,20 @@ def need_any(rows: Rows, asked: str, order: tuple[str, ...] = KINDS) -> tuple[st
     raise ItemUnknown(asked=asked)
 
 
+def need_own(rows: Rows, kind: str, asked: str) -> Row:
+    """The same for what is to be changed: a thing of another store is not known here."""
+    return need(rows.own, kind, asked)
+
+
+def need_any_own(rows: Rows, asked: str, order: tuple[str, ...] = KINDS) -> tuple[str, Row]:
+    """The first kind in *order* that knows *asked* as a thing of one's own."""
+    return need_any(rows.own, asked, order)
+
+
 def names_free(rows: Rows, kind: str, names: list[str]) -> None:
-    """Raise the kind's DuplicateName if one of *names* has a holder."""
+    """Raise the kind's DuplicateName if one of *names* has a holder; one's own names hide those of other stores."""
     for name in names:
-        held_by = holder(rows, kind, name)
+        held_by = holder(rows.own, kind, name)
         if held_by is not None:
             raise _NAME_TAKEN[kind](kind=kind, name=name, holder_id=held_by)
 
@@ -78,6 +88,6 @@ def unchanged_since(rows: Rows, events: list[Any], expected: int) -> None:
     for found in events:
         kinds = [found["kind"]] if "kind" in found else [kind for kind in KINDS if found["type"].lower().startswith(kind)]
         for kind in kinds:
-            row = get(rows, kind, found["id"])
+            row = get(rows.own, kind, found["id"])
             if row is not None and row["changed"] > expected:
                 raise StaleVersion(expected=expected, found=row["changed"], what=f"{kind} {found['id']}")

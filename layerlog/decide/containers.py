@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layerlog.decide import layers
-from layerlog.decide.common import KINDS, event, names_free, need, need_any, not_pinned
+from layerlog.decide.common import KINDS, event, names_free, need, need_any_own, need_own, not_pinned
 from layerlog.decide.layers import Events, deleted
 from layerlog.eventstore.errors import DuplicateID, ItemUnknown, LayerUnknown
 from layerlog.projections import layers as layer_rows
@@ -38,13 +38,13 @@ def create(
 
 def delete(rows: Rows, asked: str, kept: bool) -> Events:
     """Delete a container and its layer."""
-    row = need(rows, "container", asked)
+    row = need_own(rows, "container", asked)
     not_pinned("container", row)
     return [deleted("container", row["id"], kept), *_with_layer(rows, row["layer"], kept)]
 
 
 def _with_layer(rows: Rows, layer_id: str, kept: bool) -> Events:
-    row = get(rows, "layer", layer_id)
+    row = get(rows.own, "layer", layer_id)
     if row is None:
         return []
     not_pinned("layer", row)
@@ -54,7 +54,7 @@ def _with_layer(rows: Rows, layer_id: str, kept: bool) -> Events:
 def delete_any(rows: Rows, asked: str, kept: bool) -> Events:
     """``delete``, without the safety checks: container with layer, else image record, else layer (contract/cli.md §6)."""
     try:
-        kind, row = need_any(rows, asked, ("container", "image", "layer"))
+        kind, row = need_any_own(rows, asked, ("container", "image", "layer"))
     except ItemUnknown as unknown:
         raise LayerUnknown(asked=asked) from unknown
     if kind == "container":
@@ -67,7 +67,7 @@ def delete_any(rows: Rows, asked: str, kept: bool) -> Events:
 
 def _needed_by_nothing_pinned(rows: Rows, layer_id: str) -> None:
     """Raise Pinned if a pinned layer, image or container stands on the layer."""
-    above = [layer_id]
+    above, rows = [layer_id], rows.domain
     while above:
         one = above.pop()
         owner = layer_rows.container_of(rows, one)
@@ -81,7 +81,7 @@ def wipe(rows: Rows, kept: bool) -> tuple[Events, list[str]]:
     """Delete everything: one event, and the IDs of the layers it takes. Raises Pinned if anything is pinned."""
     found: list[str] = []
     for kind in KINDS:
-        for row in every(rows, kind):
+        for row in every(rows.own, kind):
             not_pinned(kind, row)
             if kind == "layer":
                 found.append(row["id"])

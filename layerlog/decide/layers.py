@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from layerlog.decide.common import event, lookup, names_free, need, not_pinned
+from layerlog.decide.common import event, lookup, names_free, need_own, not_pinned
+from layerlog.decide.lending import loan
 from layerlog.decide.names import set_names
 from layerlog.eventstore.errors import (
     DuplicateID,
@@ -41,7 +42,10 @@ def parent_of_new(rows: Rows, parent: str) -> Row | None:
 
 
 def create(rows: Rows, layer_id: str, parent: str = "", names: list[str] | None = None, **fields: Any) -> Events:
-    """A new layer; ID maps are inherited from the parent unless given (contract/cli.md §4)."""
+    """A new layer; ID maps are inherited from the parent unless given (contract/cli.md §4).
+
+    An ID that a layer of another store has is taken, too: chains over there would silently stand on ours.
+    """
     over = parent_of_new(rows, parent)
     if get(rows, "layer", layer_id) is not None:
         raise DuplicateID(kind="layer", id=layer_id)
@@ -49,12 +53,12 @@ def create(rows: Rows, layer_id: str, parent: str = "", names: list[str] | None 
     if over is not None:
         for field in ("uid_map", "gid_map"):
             fields[field] = fields.get(field) or over.get(field)
-    return [event("LayerCreated", id=layer_id, parent=over["id"] if over else "", names=names, **fields)]
+    return [event("LayerCreated", id=layer_id, parent=over["id"] if over else "", names=names, loan=loan(over), **fields)]
 
 
 def apply_diff(rows: Rows, layer_id: str, generation: int, contents: Any, in_place: bool) -> Events:
     """New contents for a layer whose generation is still the one they were made for."""
-    row = get(rows, "layer", layer_id)
+    row = get(rows.own, "layer", layer_id)
     if row is None or row["generation"] != generation:
         raise LayerUnknown(asked=layer_id)
     return [event("LayerDiffApplied", id=layer_id, contents=contents, in_place=in_place)]
@@ -65,7 +69,7 @@ def captured(rows: Rows, layer_id: str, made: list[Any], names: list[str], key: 
     events: Events = []
     for one in made:
         events += create(rows, one["id"], one["parent"], contents=one["contents"])
-    row = get(rows, "layer", layer_id)
+    row = get(rows if not names and not key else rows.own, "layer", layer_id)
     if row is None and not made:
         raise LayerUnknown(asked=layer_id)
     held = (row or {}).get("names", [])
@@ -79,7 +83,7 @@ def captured(rows: Rows, layer_id: str, made: list[Any], names: list[str], key: 
 
 def delete(rows: Rows, asked: str, kept: bool) -> Events:
     """Delete one layer that nothing uses; a mapped copy is dropped from its image instead of refused."""
-    row = need(rows, "layer", asked)
+    row, rows = need_own(rows, "layer", asked), rows.domain
     layer_id = row["id"]
     not_pinned("layer", row)
     for child in layers.children(rows, layer_id):
@@ -110,8 +114,9 @@ def unused_from(rows: Rows, top: str | None, image_id: str, busy: In[str], ignor
     """
     found: list[str] = []
     going = set(ignoring)
+    rows = rows.domain
     while top and top not in going:
-        row = get(rows, "layer", top)
+        row = get(rows.own, "layer", top)
         if row is None or top in busy or row.get("pins") or layers.container_of(rows, top) is not None:
             break
         if set(layers.children(rows, top)) - going or set(layers.image_tops(rows, top)) - {image_id}:

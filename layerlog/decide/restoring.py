@@ -83,7 +83,7 @@ def _thrown_chains(rows: Rows, tops: list[str]) -> set[str]:
 
 def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     kind, was = row["kind"], row["row"]
-    if get(rows, kind, row["id"]) is not None:
+    if get(rows.own, kind, row["id"]) is not None:
         raise DuplicateID(kind=kind, id=row["id"])
     if not row["kept"]:
         raise NotInTrash(asked=row["id"])

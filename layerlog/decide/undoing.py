@@ -37,7 +37,7 @@ def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> E
     if verb in ("Created", "Restored") and kind in KINDS:
         return _delete(before, now, kind, event["id"], kept)
     if verb == "Deleted":
-        if get(now, kind, event["id"]) is not None:
+        if get(now.own, kind, event["id"]) is not None:
             return []
         again = trash.last_seen(now, kind, event["id"])
         if again is not None and again["sequence"] > sequence:
@@ -51,7 +51,7 @@ def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> E
     if handler is None:
         raise UndoConflict(sequence=sequence, why=f"{event['type']} has no way back")
     item_kind = event.get("kind", "layer" if event["type"].startswith("Layer") else "image")
-    row = get(now, item_kind, event["id"]) if "id" in event else None
+    row = get(now.own, item_kind, event["id"]) if "id" in event else None
     if "id" in event and row is None:
         raise UndoConflict(sequence=sequence, why=f"{item_kind} {event['id'][:12]} is gone since")
     return handler(before, now, event, row or {}, sequence)
@@ -83,7 +83,7 @@ def _split(type_: str) -> tuple[str, str, str]:
 
 def _delete(before: Rows, now: Rows, kind: str, item_id: str, kept: bool) -> Events:
     """Delete what the commit made; no more than that, and only if nothing needs it that did not dangle before it."""
-    row = get(now, kind, item_id)
+    row = get(now.own, kind, item_id)
     if row is None:
         return []
     if (users := _users(now, kind, item_id)) and users <= _users(before, kind, item_id):
@@ -116,7 +116,7 @@ def _names(before: Rows, now: Rows, event: Any, row: Row, sequence: int) -> Even
     gained = [name for name in event["names"] if name not in was]
     lost = [name for name in was if name not in event["names"]]
     for name in lost:
-        other = holder(now, kind, name)
+        other = holder(now.own, kind, name)
         if other is not None and other != item_id:
             raise UndoConflict(sequence=sequence, why=f"the name {name!r} now belongs to {kind} {other[:12]}")
     held = row.get("names", [])
