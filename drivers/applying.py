@@ -63,13 +63,15 @@ def apply(
     limits: Limits | None = None,
     tar_split: IO[bytes] | None = None,
     progress: Callable[[int], None] | None = None,
+    unpacked: Callable[[int], None] | None = None,
 ) -> Applied:
-    """Unpack *stream* through *extractor*. ``progress`` is called with the number of bytes just read from *stream*.
+    """Unpack *stream* through *extractor*. ``progress`` is called with the number of bytes just read from *stream*,
+    ``unpacked`` with the number of bytes they became.
 
     Raises InvalidArchive, ArchiveEscape, ArchiveLimit, NotSupported; OSError from the file system.
     """
     limits = limits or Limits()
-    unpacking = Unpacking(stream, limits, progress)
+    unpacking = Unpacking(stream, limits, progress, unpacked)
     try:
         applied = Applied()
         _walk(unpacking, extractor, applied, limits, tar_split)

@@ -42,21 +42,23 @@ class Attributes:
         self._drop_private = drop_private
         self._uid, self._gid = os.geteuid(), os.getegid()
 
-    def set_file(self, fd: int, name: bytes, member: Member) -> None:
-        if self.privileged:
-            os.fchown(fd, member.uid, member.gid)
-        else:
+    def set_file(self, fd: int, name: bytes, member: Member, made: os.stat_result) -> None:
+        """*made*: what the file was made with. What is right already is not set again: each call dirties the inode once more."""
+        if made.st_uid != member.uid or made.st_gid != member.gid:
             self._chown(fd, name, member)
         if member.xattrs:
             self._set_xattrs(fd, name, member)
-        os.fchmod(fd, member.mode)
+        if member.xattrs or made.st_mode & 0o7777 != member.mode:
+            os.fchmod(fd, member.mode)
         os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
 
     def set_folder(self, fd: int, name: bytes, member: Member, existed: bool) -> int:
         """As set_file; times wait for the end, and so does the mode as an ordinary user. Returns the mode to set then."""
         if existed:
             self._clear_xattrs(fd)
-        self._chown(fd, name, member)
+        made = os.fstat(fd)
+        if made.st_uid != member.uid or made.st_gid != member.gid:
+            self._chown(fd, name, member)
         if member.xattrs:
             self._set_xattrs(fd, name, member)
         return self._folder_mode(fd, name, member.mode)

@@ -8,6 +8,7 @@ count, but a folder with a change inside is itself listed.
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import stat
 
@@ -24,7 +25,8 @@ _SECOND = 1_000_000_000
 class Change:
     """``path`` begins with a slash; ``kind`` is MODIFY, ADD or DELETE (the original's numbers).
 
-    ``node`` is what is there now, for those who go on to read it; None for a deletion.
+    ``node`` is what is there now, for those who go on to read it; None for a deletion, and for what was listed
+    without being looked at.
     """
 
     __slots__ = ("kind", "node", "path")
@@ -74,7 +76,7 @@ def with_parents(found: list[Change], folders: dict[bytes, Node]) -> list[Change
             paths.add(parent)
             found.append(Change(MODIFY, parent, folders[parent]))
             parent = parent.rpartition(b"/")[0]
-    found.sort(key=lambda change: change.path)
+    found.sort(key=operator.attrgetter("path"))
     return found
 
 

@@ -173,7 +173,10 @@ class Driver(Protocol):
     # --- diffs
 
     def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
-        """Paths that differ from the parent (or from the layer ``against[0]`` with chain ``against[1:]``), sorted."""
+        """Paths that differ from the parent (or from the layer ``against[0]`` with chain ``against[1:]``), sorted.
+
+        Their ``node`` may be missing: it is for the driver's own diffs.
+        """
 
     def diff(
         self,

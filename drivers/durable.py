@@ -10,9 +10,14 @@ import errno
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # File systems whose syncfs reports write-back errors and covers what was written through them: ext2-4, xfs,
 # btrfs, f2fs, zfs, and tmpfs, which has nothing to make durable. Anything else is synced file by file.
 _SYNCFS_TRUSTED = frozenset((0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x01021994))
+_EARLY_BYTES = 16 << 20
 _FEW_FILES = 24  # up to here the files' own fsyncs are cheaper than a syncfs that may flush a neighbour's writes
 
 
@@ -193,13 +198,19 @@ class SyncScope:
         """Durable on return: everything below ``path``. *entries*: how many there are, when the caller knows. Raises OSError."""
         if self.mode == "none":
             return
-        from layerlog.drivers import syscalls
-
         few = entries is not None and entries <= _FEW_FILES
-        if not few and syscalls.file_system_type(self._fd) in _SYNCFS_TRUSTED and _kernel_reports():
+        if not few and self.by_syncfs():
+            from layerlog.drivers import syscalls
+
             syscalls.syncfs(self._fd)
         else:
             sync_tree(self.path)
+
+    def by_syncfs(self) -> bool:
+        """Whether one syncfs does it here."""
+        from layerlog.drivers import syscalls
+
+        return self.mode != "none" and syscalls.file_system_type(self._fd) in _SYNCFS_TRUSTED and _kernel_reports()
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -209,6 +220,51 @@ class SyncScope:
     def __del__(self) -> None:
         if hasattr(self, "_fd"):
             self.close()
+
+
+class EarlyFlush:
+    """Lets the kernel write back what is unpacked while more is unpacked, so that the sync at the end waits for less.
+
+    Promises nothing: its descriptor is another one than the scope's, so that an error it meets is still reported to
+    the scope's own sync. Call ``count`` with the bytes that were written; ``close`` waits for the flush under way.
+    """
+
+    __slots__ = ("_bytes", "_scope", "_thread")
+
+    def __init__(self, scope: SyncScope) -> None:
+        self._scope: SyncScope | None = scope
+        self._bytes = 0
+        self._thread: Any = None
+
+    def count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes < _EARLY_BYTES or self._scope is None or (self._thread is not None and self._thread.is_alive()):
+            return
+        if self._thread is None and not self._scope.by_syncfs():
+            self._scope = None
+            return
+        import threading
+
+        self._bytes = 0
+        self._thread = threading.Thread(target=_flush, args=(self._scope.path,), name="layerlog-flush", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _flush(path: str) -> None:
+    from layerlog.drivers import syscalls
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syscalls.syncfs(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        return  # told by the sync that counts
 
 
 def _kernel_reports() -> bool:

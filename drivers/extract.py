@@ -93,11 +93,12 @@ class Extractor(Deletions):
             raise InvalidArchive(why=why, offset=member.offset)
 
     def _file(self, folder: int, name: bytes, base: bytes, member: Member, pieces: Iterable[memoryview | bytes]) -> None:
+        mode = member.mode & 0o777  # nobody else gets into a staged folder, so it may have its final mode from the start
         try:
-            fd = os.open(base, _CREATE, 0o600, dir_fd=folder)
+            fd = os.open(base, _CREATE, mode, dir_fd=folder)
         except FileExistsError:
             folder = self._clear_way(folder, name, base)
-            fd = os.open(base, _CREATE, 0o600, dir_fd=folder)
+            fd = os.open(base, _CREATE, mode, dir_fd=folder)
         try:
             if member.sparse is None:
                 for piece in pieces:
@@ -106,9 +107,10 @@ class Extractor(Deletions):
                         written += os.write(fd, memoryview(piece)[written:])
             else:
                 _write_sparse(fd, member, pieces)
+            made = os.fstat(fd)
             if not self._fresh:
-                self._ours.add(os.fstat(fd).st_ino)
-            self.attributes.set_file(fd, name, member)
+                self._ours.add(made.st_ino)
+            self.attributes.set_file(fd, name, member, made)
         finally:
             os.close(fd)
 

@@ -275,10 +275,12 @@ class StagedTree:
 
         with failing(self._driver, "unpacking", self.layer_id):
             extractor = Extractor(self.root, self._fresh and not self._entries, self._overlay, self._rootless, self._lowers)
+            early = durable.EarlyFlush(self._scope)
             try:
-                applied = applying.apply(stream, extractor, limits, tar_split, progress)
+                applied = applying.apply(stream, extractor, limits, tar_split, progress, early.count)
             finally:
                 extractor.close()
+                early.close()
         if self._entries is not None:
             self._entries += applied.entries
         return applied
@@ -293,5 +295,3 @@ class StagedTree:
 
     def close(self) -> None:
         self._scope.close()
-
-

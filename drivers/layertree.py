@@ -43,6 +43,7 @@ class LayerTree:
 
     def close(self) -> None:
         self._folders.close()
+
     # --- folders on the way
 
     def _parent(self, path: bytes) -> int:

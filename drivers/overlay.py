@@ -192,12 +192,15 @@ class Overlay(Home):
     # --- diffs
 
     def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
+        return self._changes(layer_id, chain, against, look=False)
+
+    def _changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None, look: bool) -> Iterator[Change]:
         from layerlog.drivers.changes import compare
         from layerlog.drivers.written import written
 
         with failing(self.name, "comparison", layer_id):
             mine = self._own_view(layer_id, chain)
-            return written(mine) if against is None else compare(self._view(against), mine)
+            return written(mine, look) if against is None else compare(self._view(against), mine)
 
     def diff(
         self,
@@ -210,7 +213,8 @@ class Overlay(Home):
         from layerlog.drivers.tarwrite import DiffWriter
 
         with failing(self.name, "diff", layer_id):
-            yield from DiffWriter(self._own_view(layer_id, chain), uid_maps, gid_maps).run(self.changes(layer_id, chain, against))
+            changes = self._changes(layer_id, chain, against, look=True)
+            yield from DiffWriter(self._own_view(layer_id, chain), uid_maps, gid_maps).run(changes)
 
     def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> int:
         from layerlog.drivers.sizes import size_of
@@ -219,7 +223,7 @@ class Overlay(Home):
         with failing(self.name, "measuring", layer_id):
             if against is None:
                 return written_bytes(self._own_view(layer_id, chain))
-            return size_of(self.changes(layer_id, chain, against))
+            return size_of(self._changes(layer_id, chain, against, look=True))
 
     def _own_view(self, layer_id: str, chain: Sequence[str]) -> View:
         view = self._view([layer_id, *chain])

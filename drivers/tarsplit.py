@@ -109,6 +109,9 @@ def entries(tar_split: IO[bytes]) -> Iterator[Entry]:
     """The lines of tar-split data, gzipped or not. Raises ContentsDamaged (layer_id "") when they do not parse."""
     for line in _lines(tar_split):
         try:
+            if (entry := _plain_entry(line)) is not None:
+                yield entry
+                continue
             fields = json.loads(line)
             kind = fields["type"]
             name = fields.get("name", "").encode("utf-8", "surrogatepass")
@@ -121,6 +124,29 @@ def entries(tar_split: IO[bytes]) -> Iterator[Entry]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(str(error)) from error
         yield Entry(kind, name, size, payload)
+
+
+_SEGMENT_LINE = b'{"type":2,"payload":"'
+_FILE_LINE = b'{"type":1,"name":"'
+
+
+def _plain_entry(line: bytes) -> Entry | None:
+    """A line in the shape that nearly all have, several times faster than any parser of JSON; None for another.
+
+    Raises ValueError for a payload that is not base64.
+    """
+    if line.startswith(_SEGMENT_LINE):
+        payload, quote, rest = line[21:].partition(b'"')
+        if quote and rest.startswith(b',"position":') and rest.endswith(b"}"):
+            return Entry(SEGMENT, b"", 0, binascii.a2b_base64(payload))
+    elif line.startswith(_FILE_LINE) and b"\\" not in line:
+        name, _, rest = line[18:].partition(b'"')
+        if rest.startswith(b',"payload":null,"position":'):
+            return Entry(FILE, name, 0, b"")
+        size, comma, rest = rest.removeprefix(b',"size":').partition(b",")
+        if comma and size.isdigit() and rest.startswith(b'"payload":"') and rest[23:36] == b'","position":':
+            return Entry(FILE, name, int(size), binascii.a2b_base64(rest[11:23]))
+    return None
 
 
 def _damaged(why: str) -> ContentsDamaged:

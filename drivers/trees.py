@@ -111,11 +111,60 @@ class View:
             os.close(fd)
 
 
-class Below:
-    """One folder as all lower layers show it, looked up by name."""
+class OpenFolders:
+    """Folders of one layer of a view, opened from their parents while these are still open; a walk in depth finds them so."""
 
-    def __init__(self, view: View | None, path: bytes, node: Node | None) -> None:
-        self._view, self._path, self._node = view, path, node
+    def __init__(self, view: View, layer: int = 0, kept: int = 64) -> None:
+        self._view, self._layer, self._kept = view, layer, kept
+        self._open: dict[bytes, int] = {}
+
+    def __enter__(self) -> OpenFolders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._open.values():
+            os.close(fd)
+
+    def get(self, path: bytes) -> int:
+        """A descriptor of the folder *path*, valid until the next call. Raises OSError."""
+        fd = self._open.get(path)
+        if fd is not None:
+            return fd
+        parent, _, base = path.rpartition(b"/")
+        above = self._open.get(parent) if base else None
+        fd = self._view.open(self._layer, path) if above is None else open_folder(above, base)
+        if len(self._open) >= self._kept:
+            os.close(self._open.pop(next(iter(self._open))))
+        self._open[path] = fd
+        return fd
+
+
+class OpenLayers:
+    """The same for all layers of a view, where they are not too many to keep folders of each open."""
+
+    _DESCRIPTORS = 256
+
+    def __init__(self, view: View) -> None:
+        kept = self._DESCRIPTORS // max(len(view.roots), 1)
+        self._layers = [OpenFolders(view, layer, kept) for layer in range(len(view.roots))] if kept >= 8 else []
+
+    def __enter__(self) -> OpenLayers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for layer in self._layers:
+            layer.__exit__()
+
+    def get(self, layer: int, path: bytes) -> int | None:
+        """As OpenFolders.get; None where none are kept."""
+        return self._layers[layer].get(path) if self._layers else None
+
+
+class Below:
+    """One folder as all lower layers show it, looked up by name. *opened*: folders of *view* that somebody keeps open."""
+
+    def __init__(self, view: View | None, path: bytes, node: Node | None, opened: OpenLayers | None = None) -> None:
+        self._view, self._path, self._node, self._opened = view, path, node, opened
         self._open: dict[int, int] = {}
 
     def __enter__(self) -> Below:
@@ -126,7 +175,9 @@ class Below:
             os.close(fd)
 
     def descriptor(self, layer: int) -> int:
-        fd = self._open.get(layer)
+        fd = self._opened.get(layer, self._path) if self._opened is not None else None
+        if fd is None:
+            fd = self._open.get(layer)
         if fd is None:
             assert self._view is not None
             fd = self._open[layer] = self._view.open(layer, self._path)

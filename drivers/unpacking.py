@@ -31,8 +31,14 @@ class Unpacking:
     *stream*, so an error of its ``read`` reaches the caller and nothing reads on behind its back.
     """
 
-    def __init__(self, stream: IO[bytes], limits: Limits, progress: Callable[[int], None] | None) -> None:
-        self._stream, self._limits, self._progress = stream, limits, progress
+    def __init__(
+        self,
+        stream: IO[bytes],
+        limits: Limits,
+        progress: Callable[[int], None] | None,
+        unpacked: Callable[[int], None] | None = None,
+    ) -> None:
+        self._stream, self._limits, self._progress, self._unpacked = stream, limits, progress, unpacked
         self._read_size = self._out_size = 0
         self._code = compression.NONE
         self._packed_sum = hashlib.sha256()
@@ -56,6 +62,8 @@ class Unpacking:
                 self._out_size += len(piece)
                 self._check_limits()
                 yield piece
+                if self._unpacked is not None:
+                    self._unpacked(len(piece))
         except InvalidArchive as error:
             if isinstance(error, ArchiveLimit):
                 raise

@@ -6,42 +6,65 @@ costs as much as the change is big, not as much as the tree is.
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 
 from layerlog.drivers import whiteouts
 from layerlog.drivers.changes import ADD, DELETE, MODIFY, Change, differs, with_parents, xattrs
-from layerlog.drivers.trees import Below, Node, View, is_opaque
+from layerlog.drivers.trees import Below, Node, OpenFolders, OpenLayers, View, is_opaque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def written(view: View) -> Iterator[Change]:
-    """Changes of the nearest layer of *view* against all below it, sorted by path."""
+def written(view: View, look: bool = True) -> Iterator[Change]:
+    """Changes of the nearest layer of *view* against all below it, sorted by path.
+
+    Without *look* the paths of folders that are new as a whole are listed but not looked at: their ``node`` is None.
+    """
     lower = View(view.roots[1:], overlay=True) if len(view.roots) > 1 else None
     found: list[Change] = []
+    new: list[Change] = []
     folders: dict[bytes, Node] = {}
     # (path, the same folder below or None, whether what is below is hidden from it)
     todo: list[tuple[bytes, Node | None, bool]] = [(b"", lower.root() if lower is not None else None, False)]
-    while todo:
-        path, was, hidden = todo.pop()
-        upper_fd = view.open(0, path)
-        try:
-            with Below(lower, path, was) as below:
+    with OpenFolders(view) as opened, OpenLayers(lower or View([], overlay=True)) as opened_below:
+        while todo:
+            path, was, hidden = todo.pop()
+            upper_fd = opened.get(path)
+            if was is None and not look:
+                todo += [(below, None, False) for below in _new_folder(upper_fd, path, new)]
+                continue
+            with Below(lower, path, was, opened_below) as below:
                 hidden = hidden or (bool(path) and was is not None and is_opaque(upper_fd))
                 here = _one_folder(upper_fd, path, below, hidden)
-        finally:
-            os.close(upper_fd)
-        for change, known, is_new in here:
-            if is_new or change.node is None or not change.node.is_folder:
-                found.append(change)
-            if change.node is not None and change.node.is_folder:
-                folders[change.path] = change.node
-                inner = known if known is not None and known.is_folder else None
-                todo.append((change.path[1:], inner, hidden))
-    return iter(with_parents(found, folders))
+            for change, known, is_new in here:
+                if is_new or change.node is None or not change.node.is_folder:
+                    found.append(change)
+                if change.node is not None and change.node.is_folder:
+                    folders[change.path] = change.node
+                    inner = known if known is not None and known.is_folder else None
+                    todo.append((change.path[1:], inner, hidden))
+    if not new:
+        return iter(with_parents(found, folders))
+    return iter(sorted(with_parents(found, folders) + new, key=operator.attrgetter("path")))
+
+
+def _new_folder(fd: int, path: bytes, new: list[Change]) -> list[bytes]:
+    """List what is in a folder that nothing below has; the paths of the folders in it."""
+    prefix = path + b"/" if path else b""
+    folders = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            inner = prefix + entry.name.encode("utf-8", "surrogateescape")
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(inner)
+            elif not entry.is_file(follow_symlinks=False) and whiteouts.is_overlay_whiteout(entry.stat(follow_symlinks=False)):
+                continue
+            new.append(Change(ADD, b"/" + inner))
+    return folders
 
 
 def written_bytes(view: View) -> int:
@@ -49,11 +72,11 @@ def written_bytes(view: View) -> int:
     total = 0
     seen: set[int] = set()
     todo = [b""]
-    while todo:
-        path = todo.pop()
-        fd = view.open(0, path)
-        try:
-            with os.scandir(fd) as entries:
+    with OpenFolders(view) as opened:
+        while todo:
+            path = todo.pop()
+            prefix = path + b"/" if path else b""
+            with os.scandir(opened.get(path)) as entries:
                 for entry in entries:
                     if entry.is_file(follow_symlinks=False):
                         found = entry.stat(follow_symlinks=False)
@@ -62,10 +85,7 @@ def written_bytes(view: View) -> int:
                             if found.st_nlink > 1:
                                 seen.add(found.st_ino)
                     elif entry.is_dir(follow_symlinks=False):
-                        name = os.fsencode(entry.name)
-                        todo.append(path + b"/" + name if path else name)
-        finally:
-            os.close(fd)
+                        todo.append(prefix + entry.name.encode("utf-8", "surrogateescape"))
     return total
 
 

@@ -159,3 +159,36 @@ def test_cut_tar_split_data_are_noticed(cut: int, tmp_path: Path) -> None:
 def test_lines_that_make_no_sense_are_refused(line: bytes) -> None:
     with pytest.raises(ContentsDamaged):
         list(tarsplit.entries(io.BytesIO(line + b"\n")))
+
+
+LINES = [
+    b'{"type":2,"payload":"aGFsbG8=","position":0}',
+    b'{"type":1,"name":"usr/bin/x","size":12,"payload":"hcWVZNLRb1g=","position":1}',
+    b'{"type":1,"name":"usr/bin/","payload":null,"position":2}',
+    b'{"type":1,"name":"a\\u003cb","size":1,"payload":"hcWVZNLRb1g=","position":3}',
+    b'{"type":1,"name_raw":"Y2Fm6Q==","payload":null,"position":4}',
+    '{"type":1,"name":"zażółć","size":99,"payload":"hcWVZNLRb1g=","position":5}'.encode(),
+    b'{"type":1,"payload":null,"position":6}',
+    b'{"type": 1, "name": "spaced", "size": 3, "payload": "hcWVZNLRb1g=", "position": 7}',
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_quick_way_to_read_a_line_finds_what_the_parser_of_json_finds(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> list[tuple[object, ...]]:
+        return [(one.kind, one.name, one.size, one.payload) for one in tarsplit.entries(io.BytesIO(line + b"\n"))]
+
+    quick = read()
+    monkeypatch.setattr(tarsplit, "_plain_entry", lambda line: None)
+    assert quick == read()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(LINES), st.integers(0, 80), st.binary(max_size=3), st.integers(0, 3))
+def test_a_damaged_line_is_damage_or_another_line_and_nothing_else(line: bytes, place: int, put: bytes, cut: int) -> None:
+    hurt = (line[:place] + put + line[place + cut :]).replace(b"\n", b"")
+    try:
+        found = list(tarsplit.entries(io.BytesIO(hurt + b"\n")))
+    except ContentsDamaged:
+        return
+    assert all(one.kind in (tarsplit.FILE, tarsplit.SEGMENT) and one.size >= 0 for one in found)
