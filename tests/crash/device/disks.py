@@ -125,7 +125,7 @@ class Platter:
     def __init__(self, base: str, folder: str) -> None:
         self.image, self.disk, self.point = (os.path.join(folder, name) for name in ("platter", "rebuilt", "rebuilt.point"))
         os.makedirs(self.point, exist_ok=True)
-        _copy(base, self.image)
+        copy(base, self.image)
 
     def advance(self, cut: recording.Cut) -> None:
         """Add what is flushed at *cut*; each cut once, in order."""
@@ -136,7 +136,7 @@ class Platter:
     @contextmanager
     def rebuilt(self, writes: recording.Writes, options: str = "") -> Iterator[str]:
         """A disk with *writes* besides, mounted: its path. Changes to it are lost. Raises NotHere if the file system itself is gone."""
-        _copy(self.image, self.disk)
+        copy(self.image, self.disk)
         fd = os.open(self.disk, os.O_WRONLY)
         recording.lay(fd, writes)
         os.close(fd)
@@ -150,7 +150,8 @@ class Platter:
                 os.unlink(one)
 
 
-def _copy(source: str, target: str) -> None:
+def copy(source: str, target: str) -> None:
+    """A sparse copy of an image."""
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True, env=_PATH)
 
 

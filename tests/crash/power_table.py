@@ -1,0 +1,170 @@
+"""The same power cuts for layerlog and for Debian's containers-storage, side by side: ``python -m tests.crash.power_table``.
+
+Both run one sequence of commands (``programs.sequence``) on a file system on a recorded disk. At moments spread evenly over the recording
+(before a flush, or after a command that ended well) the disks that a power cut may leave are rebuilt, mounted, and judged by commands
+of the program itself (``cli_judge``). Needs root, /dev/fuse, loop devices. README's table is the output of ``--moments 40``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import tempfile
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from tests.crash.cli_judge import FAULTS, Opened, judge
+from tests.crash.device import disks, recording
+from tests.crash.programs import Original, Ours, before, make_archives, sequence
+
+if TYPE_CHECKING:
+    from tests.crash.cli_judge import State
+    from tests.crash.programs import Program
+
+MEMORY = "/dev/shm"
+BROKEN = ("lost", "half done", "corrupt", "refused")
+"""What nobody can live with; leaks and false alarms are counted beside."""
+
+
+class Row:
+    """One line of the table, and what was wrong where."""
+
+    def __init__(self, program: str, driver: str, neighbour: bool) -> None:
+        self.program, self.driver, self.neighbour = program, driver, neighbour
+        self.disks = self.unmountable = self.broken = 0
+        self.counts = dict.fromkeys(FAULTS, 0)
+        self.told: list[str] = []
+
+    def add(self, where: str, faults: dict[str, list[str]]) -> None:
+        """Count one disk."""
+        self.disks += 1
+        self.broken += any(faults[fault] for fault in BROKEN)
+        for fault, found in faults.items():
+            self.counts[fault] += bool(found)
+            self.told += [f"{where}: {fault}: {one}" for one in found]
+
+
+class Trial:
+    """One program on one driver: prepared, recorded, cut."""
+
+    def __init__(self, program: Program, driver: str, folder: str, kind: str = "ext4") -> None:
+        self.program, self.driver, self.kind = program, driver, kind
+        self.folder = folder
+        self.archives = make_archives(folder)
+        self.words = sequence(self.archives)
+        self.base, self.run_root = os.path.join(folder, "base"), os.path.join(folder, "run")
+        self.states: list[State] = []
+        point = os.path.join(folder, "preparing")
+        os.mkdir(point)
+        disks.make(kind, self.base)
+        with disks.mounted(self.base, point):
+            store = self.at(point)
+            for words in before(self.archives):
+                self.must(store, words)
+        disks.copy(self.base, self.base + ".seen")
+        with disks.mounted(self.base + ".seen", point):
+            store = self.at(point)
+            self.states = [store.state()]
+            for words in self.words:
+                self.must(store, words)
+                self.states.append(store.state())
+        os.unlink(self.base + ".seen")
+        self.known = {item.partition(" ")[2] for state in self.states for item in state}
+
+    def at(self, point: str) -> Opened:
+        """The store on a disk mounted at *point*, as after a boot: with a fresh run root."""
+        shutil.rmtree(self.run_root, ignore_errors=True)
+        self.program.boots()
+        return Opened(self.program, os.path.join(point, "root"), self.run_root, self.driver)
+
+    def must(self, store: Opened, words: list[str]) -> None:
+        """Run what has to end well."""
+        status, output = store.run(*words)
+        assert status == 0, f"{self.program.name} {words}: {status}: {output!r}"
+
+    def record(self, log: str, neighbour: bool) -> None:
+        """Run the sequence on a recorded disk; a mark says how many commands ended well."""
+        with disks.recorded(self.base, log, self.folder) as disk:
+            store = self.at(disk.point)
+            with disks.neighbour(disk.point) if neighbour else nullcontext():
+                for number, words in enumerate(self.words, 1):
+                    self.must(store, words)
+                    disk.mark(str(number).encode())
+            disk.mark(b"end")
+
+    def cut(self, moments: int, most: int, neighbour: bool = False, seed: int = 1) -> Row:
+        """Cut the power at so many moments, and judge up to *most* disks of each."""
+        log = os.path.join(self.folder, "log")
+        self.record(log, neighbour)
+        row, dice = Row(self.program.name, self.driver, neighbour), random.Random(seed)
+        every = list(recording.cuts(recording.read(log)))
+        os.unlink(log)
+        end = next(number for number, cut in enumerate(every) if cut.mark == b"end")
+        chosen = {end * number // moments for number in range(1, moments + 1)} if end > moments else set(range(end))
+        platter = disks.Platter(self.base, self.folder)
+        for number, cut in enumerate(every[:end]):
+            platter.advance(cut)
+            if number + 1 in chosen or end <= moments:
+                for which, writes in recording.subsets(cut, most, dice):
+                    self.judge(row, platter, cut, which, writes)
+        platter.clear()
+        return row
+
+    def judge(self, row: Row, platter: disks.Platter, cut: recording.Cut, which: str, writes: recording.Writes) -> None:
+        """One disk."""
+        done = int(cut.mark or b"0")
+        try:
+            with platter.rebuilt(writes) as point:
+                row.add(
+                    f"after {done} commands, {which}",
+                    judge(self.at(point), self.states[done : done + 2], self.known, self.archives["probe"]),
+                )
+        except disks.NotHere:
+            row.unmountable += 1
+
+
+def table(rows: list[Row]) -> str:
+    """As README shows it."""
+    lines = [
+        "| program | driver | neighbour who syncs | disks | broken | " + " | ".join(FAULTS) + " |",
+        "| --- | --- | --- |" + " ---: |" * (2 + len(FAULTS)),
+    ]
+    for row in rows:
+        counts = ["–" if fault == "false alarm" and row.program != "layerlog" else str(row.counts[fault]) for fault in FAULTS]
+        cells = [row.program, row.driver, "yes" if row.neighbour else "no", str(row.disks), str(row.broken), *counts]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def trials(drivers: list[str], moments: int, most: int, kind: str, programs: list[Any], tell: int = 0) -> list[Row]:
+    """All rows; progress goes nowhere, since each takes minutes only."""
+    rows = []
+    for driver in drivers:
+        for program in programs:
+            with tempfile.TemporaryDirectory(prefix="layerlog-power-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+                trial = Trial(program, driver, folder, kind)
+                for neighbour in (False, True):
+                    rows.append(trial.cut(moments, most, neighbour))
+                    for line in rows[-1].told[:tell]:
+                        print(f"  {program.name}, {driver}: {line[:400]}")
+    return rows
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moments", type=int, default=40, help="how many power cuts for each row")
+    parser.add_argument("--most", type=int, default=4, help="how many of the disks that each may leave")
+    parser.add_argument("--kind", choices=list(disks.KINDS), default="ext4", help="file system")
+    parser.add_argument("--driver", action="append", help="overlay and vfs, unless given")
+    parser.add_argument("--only", choices=["layerlog", "containers-storage"], help="one program")
+    parser.add_argument("--tell", type=int, default=0, help="how many faults of each row to tell")
+    asked = parser.parse_args()
+    programs = [program for program in (Ours(), Original()) if asked.only in (None, program.name)]
+    print(table(trials(asked.driver or ["overlay", "vfs"], asked.moments, asked.most, asked.kind, programs, asked.tell)))
+
+
+if __name__ == "__main__":
+    main()
