@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def create_layer(run: Run) -> int:
     """An empty layer. ``--readonly`` only says where it is kept in a split store (contract/cli.md §4)."""
     uids, gids = idmaps.wanted(run)
-    made = run.store.create_layer(run.argument(0), id=run["id"], names=run["name"], label=run["label"], uid_map=uids, gid_map=gids)
+    made = run.store.create_layer(
+        run.argument(0), id=run["id"], names=run["name"], label=run["label"], uid_map=uids, gid_map=gids, read_only=run["readonly"]
+    )
     return show_made(run, made)
 
 
@@ -26,7 +28,14 @@ def import_layer(run: Run) -> int:
     uids, gids = idmaps.wanted(run)
     with file_or_stdin(run["file"]) as stream:
         made = run.store.import_layer(
-            stream, run.argument(0), id=run["id"], names=run["name"], label=run["label"], uid_map=uids, gid_map=gids
+            stream,
+            run.argument(0),
+            id=run["id"],
+            names=run["name"],
+            label=run["label"],
+            uid_map=uids,
+            gid_map=gids,
+            read_only=run["readonly"],
         )
     return show_made(run, made)
 

@@ -10,6 +10,7 @@ from layerlog.eventstore.errors import InvalidRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from layerlog.cli.config import Settings
     from layerlog.cli.run import Run
     from layerlog.store import Store
 
@@ -23,7 +24,7 @@ def open_store(run: Run) -> Store:
 
     values = run.values
     settings = settle(values, run.compat)
-    return class_for(run)(
+    return class_for(run, settings)(
         settings.root,
         settings.run_root or None,
         settings.driver or None,
@@ -39,9 +40,10 @@ def open_store(run: Run) -> Store:
     )
 
 
-def class_for(run: Run) -> type[Store]:
-    """The smallest class that serves the command; the past, ``--at``, needs all of Store."""
-    module, _, name = ("layerlog.store:Store" if run.values.get("at") else run.command.opens).partition(":")
+def class_for(run: Run, settings: Settings) -> type[Store]:
+    """The smallest class that serves the command; the past, ``--at``, and a split store need all of Store."""
+    whole = run.values.get("at") or settings.image_store or settings.transient
+    module, _, name = ("layerlog.store:Store" if whole else run.command.opens).partition(":")
     found: type[Store] = getattr(import_module(module), name)
     return found
 

@@ -19,6 +19,7 @@ from layerlog.projections.trash import entry_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from layerlog.core import Core
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from layerlog.eventstore.rows import Rows
     from layerlog.projections.items import Row
 
+SPLIT_LEASE = ".split"
+"""In the image half of a split store: shared by changes that may refer across the halves, held alone by deletes."""
 Decide = Callable[["Rows"], list["Any"]]
 
 
@@ -44,11 +47,23 @@ def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False) ->
         return _commit(core, decide, what, reserve)
     with core.elsewhere() as under:
         with core.ledger.reading() as rows:
-            lent = {digest for event in decide(under(rows)) for digest in blobs_in(event) if not core.blobs.has(digest)}
+            planned = decide(under(rows))
+        lent = {digest for event in planned for digest in blobs_in(event) if not core.blobs.has(digest)}
         with putting(core) if lent else nullcontext():
             for digest in sorted(lent):
                 copy_up(core, digest)
-            return _commit(core, lambda rows: decide(under(rows)), what, reserve)
+            if core.other_half is None:
+                return _commit(core, lambda rows: decide(under(rows)), what, reserve)
+    leaving = any(event["type"].endswith(("Deleted", "Wiped")) for event in planned)
+    with _both_halves(core, leaving), core.elsewhere() as under:
+        return _commit(core, lambda rows: decide(under(rows)), what, reserve)
+
+
+def _both_halves(core: Core, leaving: bool) -> AbstractContextManager[object]:
+    """Until it is left nothing goes away in the other half, and with *leaving* nothing is made there that could refer to what goes here."""
+    assert core.other_half is not None
+    holder = core.other_half if core.images_there else core
+    return holder.lease(SPLIT_LEASE, "split store", shared=not leaving, wait=True)
 
 
 def _commit(core: Core, decide: Decide, what: str, reserve: bool) -> Committed:

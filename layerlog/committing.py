@@ -51,7 +51,7 @@ def captured(core: Core, source: str, doing: str) -> Iterator[Captured]:
     with core.lease(source, doing, shared=True), unnamed_file(core.driver.home) as spool:
         diff_id, size = _spool_diff(core, source, chain, spool)
         layer_id = oci.layer_id(parent, diff_id)
-        with Filled(core, layer_id, parent, doing, wait=True) as filled:
+        with Filled(core.image_core, layer_id, parent, doing, wait=True) as filled:
             made: list[Any] = []
             if core.layer_row(layer_id) is None:
                 spool.seek(0)
@@ -71,15 +71,16 @@ def commit_container(core: Core, asked: str, names: list[str], message: str) -> 
         added = Added(found.diff_id, oci.LAYER_PLAIN, found.diff_id, found.size)
         history = {"created": created, "created_by": "layerlog commit", "comment": message}
         manifest, config = documents(core, base, found.chain, added, history)
-        items = big_data_of(core, manifest, config)
+        into = core.image_core
+        items = big_data_of(into, manifest, config)
         image_id = oci.digest_of(config).partition(":")[2]
         digest = oci.digest_of(manifest)
         committed = change.commit(
-            core,
+            into,
             lambda rows: decide.loaded(rows, image_id, found.made, found.layer_id, names, big_data=items, digest=digest),
             f"commit {container.id} {names}",
         )
-    return Image(change.outcome(core, committed, "image", image_id))
+    return Image(change.outcome(into, committed, "image", image_id))
 
 
 def snapshot(core: Core, asked: str, names: list[str], key: str = "") -> Layer:
@@ -91,11 +92,11 @@ def snapshot(core: Core, asked: str, names: list[str], key: str = "") -> Layer:
     row = need_any(core, asked)
     with captured(core, row, "snapshot") as found:
         committed = change.commit(
-            core,
+            core.image_core,
             lambda rows: decide_layers.captured(rows, found.layer_id, found.made, names, key),
             f"snapshot {asked} {names} {key}",
         )
-    return Layer(change.outcome(core, committed, "layer", found.layer_id))
+    return Layer(change.outcome(core.image_core, committed, "layer", found.layer_id))
 
 
 def need_any(core: Core, asked: str) -> str:

@@ -80,6 +80,9 @@ class Core(View):
     driver_options: tuple[str, ...]
     image_roots: tuple[str, ...]
     """Roots of the additional image stores, in look-up order."""
+    other_half: Core | None = None
+    """The other half of a split store (split_store.py)."""
+    images_there = False
     retention_seconds: float
     is_read_only: bool
     terms: Terms
@@ -109,8 +112,24 @@ class Core(View):
         if self.lazy.lenders is None:
             from layerlog.lending import Lenders
 
-            self.lazy.lenders = Lenders(self.image_roots, self.driver_name)
+            there = self.other_half.root if self.other_half is not None else ""
+            self.lazy.lenders = Lenders(self.image_roots, self.driver_name, there if self.images_there else "", (there,))
         return self.lazy.lenders
+
+    @property
+    def image_core(self) -> Core:
+        """Where images and read-only layers are made: here, unless the store is split."""
+        return self
+
+    def join(self, other: Core, images_there: bool = False) -> None:
+        """Be one half of a split store: look into the *other* first, with all that it has. For images even before oneself."""
+        self.other_half, self.images_there = other, images_there
+        self.image_roots = (other.root, *(root for root in self.image_roots if root != other.root))
+        if self.lazy.lenders is not None:
+            self.lazy.lenders.close()
+            self.lazy.lenders = None
+        if self.lazy.driver is not None:
+            self.lazy.driver.lend(self.image_roots)
 
     def blobs_with(self, digest: str) -> Blobs:
         if not self.image_roots or self.blobs.has(digest):

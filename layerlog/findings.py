@@ -14,11 +14,13 @@ from layerlog.eventstore.errors import BlobMissing, DigestMismatch
 from layerlog.eventstore.journal import Journal
 from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import every, get
+from layerlog.projections.keys import prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from layerlog.core import Core
+    from layerlog.eventstore.rows import Rows
     from layerlog.projections.items import Row
 
 COSMETIC, METADATA, CONTENT, MISSING = "cosmetic", "metadata", "content", "missing"
@@ -79,7 +81,8 @@ def records(core: Core, unreferenced_seconds: float) -> Iterator[Finding]:
     with core.reading() as rows:
         layers, images, containers = (every(rows.own, kind) for kind in ("layer", "image", "container"))
         known = {row["id"] for row in every(rows, "layer")}  # also in stores that are looked into (contract/cli.md §9, 3)
-        needed: set[str] = set()  # by an image or a container, itself or below it: a child alone does not count (contract/semantics.md §10)
+        # By an image or a container, itself or below it: a child alone does not count (contract/semantics.md §10).
+        needed = _needed_elsewhere(rows)
         for row in layers:
             if (parent := row.get("parent")) and parent not in known:
                 proof = f"record of layer {row['id']} names parent {parent}, which has no record"
@@ -96,6 +99,17 @@ def records(core: Core, unreferenced_seconds: float) -> Iterator[Finding]:
             needed.update((own, *layer_rows.chain(rows, own)))
             yield from _container(row, known, image_there=not row.get("image") or get(rows, "image", row["image"]) is not None)
     yield from _unreferenced(layers, needed, unreferenced_seconds)
+
+
+def _needed_elsewhere(rows: Rows) -> set[str]:
+    """Layers that images and containers of the other half of a split store need."""
+    found: set[str] = set()
+    if rows.domain is not rows.own:
+        for kind in ("image", "container"):
+            for _, row in rows.domain.scan(prefix(kind)):
+                for top in _tops(row):
+                    found.update((top, *layer_rows.chain(rows, top)))
+    return found
 
 
 def _tops(image: Row) -> list[str]:

@@ -35,8 +35,11 @@ class LayerMethods(Core):
         uid_map: Sequence[MapEntry] = (),
         gid_map: Sequence[MapEntry] = (),
         flags: dict[str, Any] | None = None,
+        read_only: bool = False,
     ) -> Layer:
         """Make an empty layer on *parent* (ID, name or prefix; empty: none). Durable on return.
+
+        *read_only* only says in which half of a split store it is kept.
 
         Raises ParentUnknown, ParentIsContainer, DuplicateID, DuplicateName, InvalidID, InvalidName.
         """
@@ -49,7 +52,15 @@ class LayerMethods(Core):
         return Layer(change.outcome(self, committed, "layer", committed.events[0]["id"]))
 
     def import_layer(
-        self, stream: IO[bytes], parent: str = "", *, id: str = "", names: Iterable[str] = (), progress: Any = None, **fields: Any
+        self,
+        stream: IO[bytes],
+        parent: str = "",
+        *,
+        id: str = "",
+        names: Iterable[str] = (),
+        progress: Any = None,
+        read_only: bool = False,
+        **fields: Any,
     ) -> Layer:
         """Make a layer from a tar (any compression). Contents are durable before the layer exists.
 

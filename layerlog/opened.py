@@ -61,7 +61,7 @@ class Opened(Core):
         self.is_read_only = read_only
         self.lazy = Lazy()
         if image_store or transient:
-            raise NotSupported("a split store (image_store) and a transient store are not built yet")
+            raise NotSupported("this class opens no split and no transient store")
         self.terms = Terms(envelope(actor=actor, reason=reason, command=command, arguments=arguments, key=key), key, expected)
         self.driver_name = choose_home(self.root, driver) or first_working_driver(self.root)
         self.image_roots = self._image_roots(image_stores)

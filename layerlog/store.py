@@ -50,8 +50,20 @@ class Store(
     *image_stores*: roots of other stores whose layers and images can be used here; never written (lending.py).
     *actor*, *reason*, *command*: what history shows besides what the library finds out by itself.
     *key*: makes a retried change happen once. *retention*: seconds that deleted contents can come back;
-    0 frees them at once. Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.
+    0 frees them at once.
+    *image_store*: a second root, for images and read-only layers (split_store.py).
+    Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.
     """
+
+    if not TYPE_CHECKING:  # to a type checker the signature is that of __init__
+
+        def __new__(cls, *_: object, image_store: object = None, **__: object) -> Store:
+            """A split store is of a class of its own."""
+            if image_store and cls is Store:
+                from layerlog.split_store import SplitStore
+
+                return object.__new__(SplitStore)
+            return object.__new__(cls)
 
     # --- on other terms
 

@@ -38,6 +38,10 @@ def find(rows: Rows, asked: str) -> Row | None:
     """Exact ID, exact name, ID of its layer, unique ID prefix (contract/cli.md §3)."""
     if "\0" in asked:
         return None
+    return next((row for part in rows.parts_for("container") if (row := _find_in(part, asked)) is not None), None)
+
+
+def _find_in(rows: Rows, asked: str) -> Row | None:
     row = get(rows, "container", asked)
     for other in (holder(rows, "container", asked), rows.get(key("of-layer", asked))):
         if row is None and other is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LENT = frozenset((b"layer", b"image", b"child", b"top", b"of-layer", b"diff", b"archive", b"toc", b"digest", b"made-for"))
 """Spaces of a read-only store that others see, besides the names of its layers and images."""
 _LENT_NAMES = (b"name\0layer", b"name\0image")
+_WHOLE = (b"container", b"of-image")
 _MARKED = (b"layer", b"image")
 
 
@@ -35,7 +36,8 @@ class Borrowed(Rows):
         self.mark: dict[str, Any] = {"place": place, "borrowed": origin, **({"read_only": True} if read_only else {})}
 
     def _lent(self, key: bytes) -> bool:
-        return self.whole or key.partition(b"\0")[0] in LENT or key.startswith(_LENT_NAMES)
+        space = key.partition(b"\0")[0]
+        return space in LENT or (self.whole and space in _WHOLE) or key.startswith(_LENT_NAMES)
 
     def get(self, key: bytes) -> Any | None:
         if not self._lent(key):
@@ -68,6 +70,8 @@ class Several(Rows):
         return Several(own, self.others, self.images_first)
 
     def parts_for(self, kind: str) -> tuple[Rows, ...]:
+        if kind == "container":
+            return (self._own, *(one for one in self.others if not isinstance(one, Borrowed)))
         if kind == "image" and self.images_first:
             return (self.others[0], self._own, *self.others[1:])
         return (self._own, *self.others)
