@@ -126,8 +126,8 @@ class Checkpoints:
 
     # --- making -------------------------------------------------------------------------------------
 
-    def write(self, changes: dict[bytes, Any], start: Position, end: Position, *, patient: bool) -> bool:
-        """Make the run of the commits between two points, and the greater runs that it completes.
+    def write(self, changes: dict[bytes, Any], start: Position, end: Position, *, patient: bool, lost: int = 0) -> bool:
+        """Make the run of the commits between two points, *lost* of which could not be read, and the greater runs that it completes.
 
         False when it could not be made (a full or read-only disk): that costs time, nothing else. *patient*: this
         process may spend seconds on great runs; others leave them to ``complete``.
@@ -140,7 +140,7 @@ class Checkpoints:
                 try:
                     keys = sorted(key for key, value in changes.items() if value is not None or start.sequence)
                     writer.add(keys, [_ONE if changes[key] == 1 else encode_json(changes[key]).encode("ascii") for key in keys])
-                    writer.finish(self.journal.id, self.fold_version, (start.sequence, start.hash), end)
+                    writer.finish(self.journal.id, self.fold_version, (start.sequence, start.hash), end, lost)
                 except BaseException:
                     writer.drop()
                     raise
@@ -199,7 +199,7 @@ class Checkpoints:
         try:
             for keys, values in merged(runs, is_first=after == 0):
                 writer.add(keys, values)
-            writer.finish(self.journal.id, self.fold_version, (after, runs[0].start_hash), runs[-1].end)
+            writer.finish(self.journal.id, self.fold_version, (after, runs[0].start_hash), runs[-1].end, sum(run.lost for run in runs))
         except RunDamaged:
             writer.drop()
             self.drop(runs)

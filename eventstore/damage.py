@@ -53,16 +53,18 @@ class Walk:
 
     ``proven``: every byte before *until* was durable, so what is not whole is damage. Otherwise the pass
     ends silently where the torn tail begins (``position`` says where), except that damage before the start
-    of a later whole batch is still damage, because that batch proves it.
+    of a later whole batch is still damage, because that batch proves it. ``last``: the sequence that the part ends
+    with, where that is known, so that damage up to its end is named in full.
     """
 
-    def __init__(self, fd: int, start: Position, until: int, tag: bytes, *, proven: bool, end_hash: bytes = b"") -> None:
+    def __init__(self, fd: int, start: Position, until: int, tag: bytes, *, proven: bool, end_hash: bytes = b"", last: int = 0) -> None:
         self.fd = fd
         self.position = start
         self.until = until
         self.tag = tag
         self.proven = proven
         self.end_hash = end_hash
+        self.last = last
         self._buffer = b""
         self._base = 0
         self._chained = bool(start.hash)
@@ -169,7 +171,7 @@ class Walk:
         end = candidate.offset if candidate else self.until
         if not candidate and not self._bytes(offset, self.until - offset).strip(b"\0") and offset > self.position.offset:
             return []
-        last = candidate.sequence - 1 if candidate else self.position.sequence + 1
+        last = candidate.sequence - 1 if candidate else self.last or self.position.sequence + 1
         kind = "zeros" if not self._bytes(offset, min(end - offset, CHUNK_BYTES)).strip(b"\0") else "other bytes"
         found = self._damage(offset, end, "a frame", kind, self.position.sequence + 1, False, last)
         before = self.position

@@ -11,6 +11,7 @@ from layerlog.eventstore.frame import HEADER_BYTES, Frame
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.position import Position
 from layerlog.eventstore.state import Commit, State
+from layerlog.eventstore.tail import lost_ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from layerlog.eventstore.reading import Reader
     from layerlog.eventstore.rows import Rows
+    from layerlog.eventstore.segments import Segment
     from layerlog.eventstore.state import Fold
 
 
@@ -90,14 +92,24 @@ class History:
         journal = self._read_journal()
         try:
             told: set[tuple[int, int]] = set()
+            lost = {end.sequence: end for end in lost_ends(journal)}
             for item in journal.walk(journal.start(), journal.position):
                 found = [item] if isinstance(item, Damage) else []
+                if isinstance(item, Frame) and item.sequence in lost and lost.pop(item.sequence).hash != item.hash:
+                    found = [_instead(item.after(), item.sequence, item.sequence)]
                 for damage in (*journal.damage.values(), *found):
                     if (damage.segment, damage.offset) not in told:
                         told.add((damage.segment, damage.offset))
                         yield damage
+            if lost and max(lost) > journal.position.sequence:
+                yield _instead(journal.position, journal.position.sequence + 1, max(lost))
         finally:
             journal.close()
+
+
+def _instead(at: Position, first: int, last: int) -> Damage:
+    """Commits that were durable once and are not there any more."""
+    return Damage(at.segment, at.offset, at.offset, f"commit {last}, which was durable once", "not that one", first, last, False)
 
 
 def backwards(journal: Reader, last: int) -> Iterator[Frame]:
@@ -109,20 +121,25 @@ def backwards(journal: Reader, last: int) -> Iterator[Frame]:
                 end = frame.after()
             else:
                 break
-    while True:
+    for number in range(end.segment, 0, -1):
+        if _segment(journal, number) is None:
+            if number < journal.listing()[0][0]:
+                return
+            continue
+        if number != end.segment:
+            following = _segment(journal, number + 1)
+            if following is None or not following.before_end:  # nothing tells where it ended
+                yield from _forwards_turned(journal, number, 0)
+                continue
+            end = Position(number, following.before_end, following.first_sequence - 1, 0, following.before_hash, following.before_back)
         yield from _backwards_in_segment(journal, end)
-        segment = journal.segment(end.segment)
-        before = end.segment - 1
-        if not segment.before_end or not os.path.exists(_path_of(journal, before)):
-            return
-        end = Position(before, segment.before_end, segment.first_sequence - 1, 0, segment.before_hash, segment.before_back)
 
 
-def _path_of(journal: Reader, number: int) -> str:
+def _segment(journal: Reader, number: int) -> Segment | None:
     try:
-        return journal.segment(number).path
+        return journal.segment(number)
     except FileNotFoundError:
-        return ""
+        return None
 
 
 def _backwards_in_segment(journal: Reader, end: Position) -> Iterator[Frame]:
@@ -141,8 +158,9 @@ def _backwards_in_segment(journal: Reader, end: Position) -> Iterator[Frame]:
 
 
 def _forwards_turned(journal: Reader, number: int, until: int) -> list[Frame]:
-    start = journal.segment(number).start()
-    walk = Walk(journal.read_fd(number), start, until, journal.tag, proven=True)
+    """The frames of a segment up to that offset, or to its unknown end, newest first."""
+    start, fd = journal.segment(number).start(), journal.read_fd(number)
+    walk = Walk(fd, start, until or os.fstat(fd).st_size, journal.tag, proven=bool(until))
     frames: list[Frame] = []
     for item in walk:
         if isinstance(item, Damage):

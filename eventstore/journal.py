@@ -204,7 +204,7 @@ class Journal(Reader):
     def _leave_segment(self) -> None:
         """Go on in a new segment after a poisoned range, or finish what a dead writer began."""
         if self.position.flags & OPENING:
-            made = [entry for entry in segments.listing(self.segments_folder) if entry[0] == self.position.segment + 1]
+            made = [entry for entry in self.listing() if entry[0] == self.position.segment + 1]
             if made:
                 self._known.pop(made[0][0], None)
                 segment = self.segment(made[0][0])
@@ -268,6 +268,9 @@ class Journal(Reader):
             self._known.clear()
             self.damage.pop((1, 0), None)
             ending = tail.find_end(self)
+        before = self.published_before()
+        if self.durable and before is not None and before.sequence > ending.end.sequence:
+            tail.keep_lost_end(self, before)
         self.position = ending.end
         self._use_tail()
         tail.settle(self, self._tail_fd, ending.rewrite_from, ending.end)

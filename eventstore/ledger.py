@@ -362,8 +362,8 @@ class Ledger(History):
         self._group.leave()
 
     def has_damage(self) -> bool:
-        """Whether reading has met records that are lost: then what seems unclaimed may be claimed by one of them."""
-        return any(not found.mended for found in self._reader.damage.values())
+        """Whether records are lost, met now or when checkpoints were made: what seems unclaimed may be claimed by one of them."""
+        return self._state.lost > 0 or any(not found.mended for found in self._reader.damage.values())
 
 
 def _requests_in(batch: list[Seat]) -> list[Request]:

@@ -85,12 +85,12 @@ def encode(position: Position, journal_id: bytes, boot: bytes) -> bytes:
     return _HEAD.pack(MAGIC, crc32(body)) + body
 
 
-def decode(raw: bytes, journal_id: bytes, boot: bytes) -> Position | None:
-    """The position, or None when it is damaged, of another boot or of another journal."""
+def decode(raw: bytes, journal_id: bytes, boot: bytes | None) -> Position | None:
+    """The position, or None when it is damaged, of another boot (None: any will do) or of another journal."""
     if len(raw) != BYTES or not raw.startswith(MAGIC) or crc32(raw[12:]) != int.from_bytes(raw[8:12], "little"):
         return None
     version, flags, its_boot, its_journal, segment, offset, sequence, time_ns, frame_hash, back = _BODY.unpack_from(raw, _HEAD.size)
-    if version != VERSION or its_journal != journal_id or its_boot != boot or boot == bytes(16):
+    if version != VERSION or its_journal != journal_id or (boot is not None and (its_boot != boot or boot == bytes(16))):
         return None
     return Position(segment, offset, sequence, time_ns, frame_hash, back, flags)
 
@@ -138,6 +138,11 @@ class PositionFile:
             if not self.raw.startswith(MAGIC) or crc32(self.raw[12:]) == int.from_bytes(self.raw[8:12], "little"):
                 return None
         return None
+
+    def of_any_boot(self) -> Position | None:
+        """The position that was published last, however long ago: everything up to it was durable then."""
+        self.changed()
+        return decode(self.raw, self.journal_id, None)
 
     def publish(self, position: Position) -> None:
         """Make *position* the visible one. Only under the writer lock, only after its fdatasync."""

@@ -39,6 +39,7 @@ class Reader:
         self.durable = durable
         self.damage: dict[tuple[int, int], Damage] = {}
         self._known: dict[int, segments.Segment] = {}
+        self._by_headers = False  # file names were found to lie
         self._fds: dict[int, int] = {}
         self._file: PositionFile | None = None
         self.trusted = False
@@ -77,19 +78,42 @@ class Reader:
 
     def start(self) -> Position:
         """The point before the first frame that is kept."""
-        number = segments.listing(self.segments_folder)[0][0]
-        return self.segment(number).start()
+        return self.chosen(lambda listing: listing[0][0]).start()
+
+    def chosen(self, choose: Callable[[list[tuple[int, int, str]]], int]) -> segments.Segment:
+        """The segment whose number *choose* takes from the listing; chosen again by headers when a name lied."""
+        try:
+            return self.segment(choose(self.listing()))
+        except FileNotFoundError:
+            return self.segment(choose(self.listing()))
+
+    def listing(self) -> list[tuple[int, int, str]]:
+        """Number, first sequence and file name of each segment, in order; by their headers once names were found to lie."""
+        return tail.listing_by_headers(self) if self._by_headers else segments.listing(self.segments_folder)
+
+    def look_closely(self) -> bool:
+        """A name led to another segment than its own: go by the headers from now on. Whether that is another listing."""
+        if self._by_headers or tail.listing_by_headers(self) == segments.listing(self.segments_folder):
+            return False
+        self._by_headers = True
+        self._known.clear()
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+        return True
 
     def start_of(self, sequence: int) -> Position:
         """A point shortly before that commit, by bisection."""
-        holding = [number for number, first, _ in segments.listing(self.segments_folder) if first <= sequence]
-        if not holding:
+
+        def holding(listing: list[tuple[int, int, str]]) -> int:
+            return max((number for number, first, _ in listing if first <= sequence), default=0)
+
+        if not holding(self.listing()):
             return self.start()
-        return self._bisected(holding[-1], lambda frame: frame.sequence <= sequence)
+        return self._bisected(self.chosen(holding).number, lambda frame: frame.sequence <= sequence)
 
     def start_before(self, time_ns: int) -> Position:
         """A point before the last commit made at or before that time, shortly before it."""
-        numbers = [number for number, _, _ in segments.listing(self.segments_folder)]
+        numbers = [number for number, _, _ in self.listing()]
         before = [number for number in numbers if self.segment(number).time_ns <= time_ns]
         # Its first frame may be a little older than the segment: the clock is read before room is made.
         return self._bisected(before[-2] if len(before) > 1 else numbers[0], lambda frame: frame.time_ns <= time_ns)
@@ -138,34 +162,52 @@ class Reader:
     def walk(self, start: Position, end: Position) -> Iterator[Frame | Damage]:
         """Frames and damage between two points."""
         position = start
+        if cut := self._beginning(start):
+            yield cut
         while position.segment < end.segment:
             try:
                 following: segments.Segment | None = self.segment(position.segment + 1)
             except FileNotFoundError:
                 following = None
-            until = following.before_end if following is not None and following.before_end else 0
             try:
-                walk = self._walk(position, until, following.before_hash if following else b"")
+                walk = self._walk_whole(position, following)
             except FileNotFoundError:
-                walk = None
-            if walk is not None:
+                yield self._missing(position)
+            else:
                 yield from walk
                 position = walk.position
-            else:
-                yield self._missing(position)
+                yield from _unlike_the_next(walk, following)
             position = self._into_next(position, following)
         if position.offset < end.offset:
-            yield from self._walk(position, end.offset, end.hash)
+            fd = self.read_fd(end.segment)
+            yield from Walk(fd, position, end.offset, self.tag, proven=True, end_hash=end.hash, last=end.sequence)
 
-    def _walk(self, start: Position, until: int, end_hash: bytes) -> Walk:
+    def _beginning(self, start: Position) -> Damage | None:
+        """What is lost before the first segment that is there; one that compaction wrote stands for all before it."""
+        if start.segment == 1 or start.offset > segments.HEADER_BYTES or self.listing()[0][0] != start.segment:
+            return None
+        first = self.segment(start.segment)
+        if first.why == segments.WHY_COMPACTED:
+            return None
+        return Damage(start.segment - 1, 0, 0, "a segment", "no file", 1, first.first_sequence - 1, False)
+
+    def _walk_whole(self, start: Position, following: segments.Segment | None) -> Walk:
+        """To the end of a segment that is not the last one."""
         fd = self.read_fd(start.segment)
-        limit = until or os.fstat(fd).st_size
-        return Walk(fd, start, limit, self.tag, proven=bool(until), end_hash=end_hash)
+        if following is None or not following.before_end:
+            last = self._last_before(start.segment + 1) if following is not None else 0  # else they count as the next one's
+            return Walk(fd, start, os.fstat(fd).st_size, self.tag, proven=False, last=last)
+        end_hash, last = following.before_hash, following.first_sequence - 1
+        return Walk(fd, start, following.before_end, self.tag, proven=True, end_hash=end_hash, last=last)
+
+    def _last_before(self, number: int) -> int:
+        """The sequence before the first segment from that one on; 0 when none is there to tell."""
+        return next((first - 1 for other, first, _ in self.listing() if other >= number), 0)
 
     def _missing(self, position: Position) -> Damage:
-        following = [first for number, first, _ in segments.listing(self.segments_folder) if number > position.segment]
-        last = following[0] - 1 if following else position.sequence + 1
-        return Damage(position.segment, 0, 0, "a segment", "no file", position.sequence + 1, last, False)
+        first = position.sequence + 1
+        last = self._last_before(position.segment + 1) or first
+        return Damage(position.segment, 0, 0, "a segment", "no file", first, last, False)
 
     def _into_next(self, position: Position, following: segments.Segment | None) -> Position:
         number = position.segment + 1
@@ -174,6 +216,21 @@ class Reader:
         before = following.before_hash or position.hash
         return Position(number, segments.HEADER_BYTES, following.first_sequence - 1, position.time_ns, before, 0)
 
+    def published_before(self) -> Position | None:
+        """The position that was published last, in this boot or another: the journal was durable up to there."""
+        return self._file.of_any_boot() if self._file is not None else None
+
     def unproven(self) -> bool:
         """Whether bytes follow the position: a writer is at work, or died between writing and saying so."""
         return bool(os.pread(self.read_fd(self.position.segment), 8, self.position.offset).strip(b"\0"))
+
+
+def _unlike_the_next(walk: Walk, following: segments.Segment | None) -> Iterator[Damage]:
+    """How a segment that was read to its end differs from what its successor says of it."""
+    end = walk.position
+    first = end.sequence + 1
+    if first <= walk.last:
+        yield Damage(end.segment, end.offset, end.offset, "a frame", "nothing", first, walk.last, False)
+    elif following is not None and end.hash and following.before_hash not in (b"", end.hash):
+        expected = f"the commit {end.sequence} that segment {following.number} follows"
+        yield Damage(end.segment, end.offset, end.offset, expected, "another", first, first - 1, False)

@@ -69,8 +69,8 @@ class RunWriter:
         self._offset += len(block)
         return block
 
-    def finish(self, journal_id: bytes, fold_version: int, start: tuple[int, bytes], end: Position) -> None:
-        """Write index, filter and footer, and rename. *start*: sequence and hash before the first commit."""
+    def finish(self, journal_id: bytes, fold_version: int, start: tuple[int, bytes], end: Position, lost: int = 0) -> None:
+        """Write index, filter and footer, and rename. *start*: sequence and hash before the first commit; *lost*: commits not folded."""
         self._write_blocks(keep_last=False)
         depth, parts = 0, []
         data_bytes = self._offset
@@ -105,6 +105,7 @@ class RunWriter:
             root_size,
             len(numbers),
             filter_at,
+            lost,
         )
         body += bytes(FOOTER_BYTES - HEAD.size - len(body))
         disk.write_all(self._fd, b"".join(parts) + HEAD.pack(MAGIC, crc32(body)) + body)

@@ -37,7 +37,7 @@ FILTER_BYTES_PER_ASK = 16 << 10
 MISSING = b""  # no row; no JSON value is empty
 
 HEAD = struct.Struct("<8sI")
-BODY = struct.Struct("<HHI16sQQ32s32sQQQIIQQQIIQ")
+BODY = struct.Struct("<HHI16sQQ32s32sQQQIIQQQIIQQ")
 PLACE = struct.Struct("<QI")
 MANY_BLOCKS = 256
 _decode = json.JSONDecoder().decode
@@ -63,7 +63,7 @@ class Run:
         if (version, found_fold, found_id) != (VERSION, fold_version, journal_id):
             raise RunDamaged(f"{path}: of another version or journal")
         self.after, self.last, self.start_hash, end_hash, segment, offset, time_ns, back, self.deleted = fields[:9]
-        self.rows, self.data_bytes, root, root_size, self._filter_bytes, self._filter_at = fields[9:]
+        self.rows, self.data_bytes, root, root_size, self._filter_bytes, self._filter_at, self.lost = fields[9:]
         self.end = Position(segment, offset, self.last, time_ns, end_hash, back)
         self._root = (root, root_size)
         self.filter: array[int] | None = None

@@ -49,6 +49,7 @@ class Segment:
         "time_ns",
         "why",
         "path",
+        "mended",
     )
 
     def __init__(
@@ -77,6 +78,8 @@ class Segment:
         self.time_ns = time_ns
         self.why = why
         self.path = ""
+        self.mended = False
+        """Read from a header with one flipped bit."""
 
     def start(self) -> Position:
         """The point before the first frame."""
@@ -113,6 +116,7 @@ def mend(header: bytes, path: str) -> Segment | None:
         at = bit >> 3
         found = parse(header[:at] + bytes((header[at] ^ 1 << (bit & 7),)) + header[at + 1 :], path)
         if found is not None:
+            found.mended = True
             return found
     return None
 

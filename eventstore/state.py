@@ -103,10 +103,11 @@ def key_row(key: str) -> bytes:
 class _Unit:
     """The changes of commits up to a unit boundary, in memory until a level 1 run has them."""
 
-    __slots__ = ("changes", "start", "end", "written")
+    __slots__ = ("changes", "start", "end", "lost", "written")
 
-    def __init__(self, changes: dict[bytes, Any], start: Position, end: Position) -> None:
+    def __init__(self, changes: dict[bytes, Any], start: Position, end: Position, lost: int) -> None:
         self.changes = changes
+        self.lost = lost
         self.start = start
         self.end = end
         self.written = False
@@ -116,7 +117,7 @@ def _together(units: list[_Unit]) -> _Unit:
     changes: dict[bytes, Any] = {}
     for unit in units:
         changes.update(unit.changes)
-    return _Unit(changes, units[0].start, units[-1].end)
+    return _Unit(changes, units[0].start, units[-1].end, sum(unit.lost for unit in units))
 
 
 class State:
@@ -130,15 +131,20 @@ class State:
         self.checkpoints = Checkpoints(os.path.join(folder, CHECKPOINTS), journal, fold_version=fold_version, may_write=may_write)
         self.touched: dict[bytes, int] = {}
         """The last commit that changed a row, for rows changed since ``base_sequence``."""
+        self.lost = 0
+        """Commits before ``base_sequence`` that could not be read when the checkpoints were made."""
         self._flushing = threading.Lock()
         self._units: list[_Unit] = []
         self._flushed = 0
         self.position = self._rest_on(journal.position.sequence if until is None else until)
         self.base_sequence = self.position.sequence
         self._unit_start = self.position
+        self._folded = 0
+        """Commits since ``_unit_start``: fewer than there were where some are lost."""
 
     def _rest_on(self, sequence: int) -> Position:
         runs = self.checkpoints.cover(sequence)
+        self.lost = sum(run.lost for run in runs)
         base = RunSet(runs, self._recovering(runs[-1].last) if runs else None)
         self.recent = Overlay(base)
         self.rows = Overlay(self.recent)
@@ -148,6 +154,7 @@ class State:
         """Take in the changes of the next commit; ``position`` follows by ``stand_at``."""
         self.rows.update(changes.items())
         self.touched.update(dict.fromkeys(changes, sequence))
+        self._folded += 1
 
     def stand_at(self, position: Position) -> None:
         """The rows are now those after *position*."""
@@ -155,10 +162,11 @@ class State:
         if is_boundary(position.sequence) and position.sequence > self._unit_start.sequence:
             # Damage can hide a boundary: what then spans two units is no run, and is replayed each time.
             if self.checkpoints.may_write and position.sequence - self._unit_start.sequence == UNIT:
-                self._units.append(_Unit(self.rows.changes, self._unit_start, position))
+                self._units.append(_Unit(self.rows.changes, self._unit_start, position, UNIT - self._folded))
             self.recent.update(self.rows.changes.items())
             self.rows = Overlay(self.recent)
             self._unit_start = position
+            self._folded = 0
 
     def replay(self, until: Position) -> bool:
         """Fold the frames up to *until*; whether there were any."""
@@ -207,7 +215,7 @@ class State:
             if patient and len(waiting) >= FANOUT:
                 waiting = [*waiting[:-FANOUT], _together(waiting[-FANOUT:])]
             for unit in waiting:
-                unit.written = self.checkpoints.write(unit.changes, unit.start, unit.end, patient=patient)
+                unit.written = self.checkpoints.write(unit.changes, unit.start, unit.end, patient=patient, lost=unit.lost)
                 if not unit.written:  # a full disk: again at the next boundary
                     break
                 if is_level_boundary(unit.end.sequence):
@@ -227,6 +235,7 @@ class State:
         try:
             self._units = [unit for unit in self._units if unit.end.sequence > sequence]
             self._flushed = 0
+            self.lost = sum(run.lost for run in runs)
             for unit in self._units:
                 recent.update(unit.changes.items())
             rows = Overlay(recent)

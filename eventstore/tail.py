@@ -16,12 +16,15 @@ from layerlog.eventstore.damage import Damage, Walk
 from layerlog.eventstore.errors import JournalError
 from layerlog.eventstore.frame import CHAIN_START, HEADER_BYTES, Frame
 from layerlog.eventstore.position import Position
+from layerlog.eventstore.position import decode as decode_position
+from layerlog.eventstore.position import encode as encode_position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from layerlog.eventstore.reading import Reader
 
 QUARANTINE = "quarantine"
+LOST = "lost"
 
 
 class Ending:
@@ -59,26 +62,55 @@ def _start_of(path: str) -> bytes:
 
 def read_segment(journal: Reader, number: int) -> segments.Segment:
     """The header of a segment; where it is damaged, what file name and size tell. Raises: FileNotFoundError."""
-    entries = [entry for entry in segments.listing(journal.segments_folder) if entry[0] == number]
+    entries = [entry for entry in journal.listing() if entry[0] == number]
     if not entries:
+        if journal.look_closely():
+            return read_segment(journal, number)
         raise FileNotFoundError(2, f"segment {number} is missing", journal.segments_folder)
     _, first_sequence, name = entries[0]
     path = os.path.join(journal.segments_folder, name)
-    segment = segments.parse(_start_of(path), path)
-    if segment is not None and segment.number == number and segment.journal_id == journal.id:
+    segment = _header_of(journal, path)
+    if (segment is None or segment.number != number) and journal.look_closely():
+        return read_segment(journal, number)
+    if segment is not None and segment.number == number:
+        if segment.mended:
+            journal.damage[number, 0] = _bad_header(number, "a flipped bit", first_sequence)
+        elif not name.startswith(f"{number:08d}-"):
+            journal.damage[number, 0] = Damage(number, 0, 0, "its file name", name, first_sequence, first_sequence - 1, True)
         return segment
-    mended = segments.mend(_start_of(path), path)
-    if mended is not None and mended.number == number and mended.journal_id == journal.id:
-        found = Damage(number, 0, segments.HEADER_BYTES, "a segment header", "a flipped bit", first_sequence, first_sequence - 1, True)
-        journal.damage[number, 0] = found
-        return mended
-    size = os.path.getsize(path)
-    damage = Damage(number, 0, segments.HEADER_BYTES, "a segment header", "other bytes", first_sequence, first_sequence - 1, True)
-    journal.damage[number, 0] = damage
+    journal.damage[number, 0] = _bad_header(number, "other bytes", first_sequence)
     before = CHAIN_START if number == 1 else b""
+    size = os.path.getsize(path)
     segment = segments.Segment(number, first_sequence, size, segments.RESERVE_BYTES, 0, 0, before, journal.id, 0, segments.WHY_UNKNOWN)
     segment.path = path
     return segment
+
+
+def _header_of(journal: Reader, path: str) -> segments.Segment | None:
+    """What a file says it is, a flipped bit set right; None when it does not say, or is of another journal."""
+    start = _start_of(path)
+    segment = segments.parse(start, path) or segments.mend(start, path)
+    return segment if segment is not None and segment.journal_id == journal.id else None
+
+
+def _bad_header(number: int, found: str, first_sequence: int) -> Damage:
+    return Damage(number, 0, segments.HEADER_BYTES, "a segment header", found, first_sequence, first_sequence - 1, True)
+
+
+def listing_by_headers(journal: Reader) -> list[tuple[int, int, str]]:
+    """``segments.listing`` by what the files say they are; one that does not say counts by its name if it stands beside another."""
+    found: dict[int, tuple[int, int, str]] = {}
+    silent: list[tuple[int, int, str]] = []
+    for number, first, name in segments.listing(journal.segments_folder):
+        header = _header_of(journal, os.path.join(journal.segments_folder, name))
+        if header is None:
+            silent.append((number, first, name))
+        elif header.number not in found or header.number == number:
+            found[header.number] = (header.number, header.first_sequence, name)
+    for number, first, name in silent:
+        if number not in found and (not found or number - 1 in found or number + 1 in found):
+            found[number] = (number, first, name)
+    return sorted(found.values())
 
 
 def stands(journal: Reader, position: Position) -> bool:
@@ -97,8 +129,8 @@ def stands(journal: Reader, position: Position) -> bool:
 
 def find_end(journal: Reader) -> Ending:
     """Read the last segment to its end. Damage in it goes to ``journal.damage``."""
-    number = segments.listing(journal.segments_folder)[-1][0]
-    segment = journal.segment(number)
+    segment = journal.chosen(lambda listing: listing[-1][0])
+    number = segment.number
     start = segment.start()
     fd = journal.read_fd(number)
     walk = Walk(fd, start, os.fstat(fd).st_size, journal.tag, proven=False)
@@ -139,7 +171,7 @@ def restore_genesis(journal: Reader) -> bool:
 
 def _chained(journal: Reader, end: Position) -> Position:
     """*end* of a segment without header and frames, with the hash and sequence of the segments before it."""
-    listing = segments.listing(journal.segments_folder)
+    listing = journal.listing()
     before = [number for number, _, _ in listing if number < end.segment]
     if not before:
         return Position(end.segment, end.offset, end.sequence, end.time_ns, CHAIN_START, 0)
@@ -181,6 +213,28 @@ def settle(journal: Reader, fd: int, rewrite_from: int, end: Position) -> None:
 def _torn_bytes(fd: int, offset: int, size: int) -> bytes:
     rest = os.pread(fd, max(size - offset, 0), offset)
     return rest.rstrip(b"\0")
+
+
+def keep_lost_end(journal: Reader, end: Position) -> None:
+    """Remember that the journal once reached *end*, before its last position is overwritten: what was cut off stays named."""
+    keep(journal, f"{LOST}-{end.segment:08d}-{end.offset}-{time.time_ns()}", encode_position(end, journal.id, bytes(16)))
+
+
+def lost_ends(journal: Reader) -> list[Position]:
+    """Positions up to which the journal was durable once, and does not reach, or did not when it was opened."""
+    last = journal.published_before()
+    found = [last] if last is not None and last.sequence > journal.position.sequence else []
+    folder = os.path.join(journal.folder, QUARANTINE)
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.startswith(f"{LOST}-"))
+    except FileNotFoundError:
+        return found
+    for name in names:
+        with open(os.path.join(folder, name), "rb", buffering=0) as file:
+            end = decode_position(file.read(), journal.id, None)
+        if end is not None:
+            found.append(end)
+    return found
 
 
 def keep(journal: Reader, name: str, data: bytes) -> None:

@@ -18,7 +18,7 @@ from layerlog.eventstore.frame import HEADER_BYTES, MAGIC, Frame, header_whole
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.position import PositionFile
 from layerlog.eventstore.reading import POSITION
-from layerlog.eventstore.tail import QUARANTINE
+from layerlog.eventstore.tail import QUARANTINE, lost_ends
 from layerlog.findings import CONTENT, METADATA, MISSING, Finding
 from layerlog.projections.keys import prefix
 
@@ -75,6 +75,7 @@ def verify(core: Core, last_known: Witness | None = None) -> Iterator[Finding]:
     try:
         if published is not None:
             witnesses.append(published)
+        witnesses += [Witness(end.sequence, end.hash, "a position that was published once") for end in lost_ends(journal)]
         witnesses += [Witness(end.sequence, end.hash, f"the checkpoint {name}") for name, end in ends(journal)]
         whole = True
         for finding in _chain(journal, witnesses):
