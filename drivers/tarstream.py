@@ -138,7 +138,7 @@ class TarReader:
             elif kind == b"K":
                 long_link = self._content(fields, offset).split(b"\0", 1)[0]
             elif kind == GLOBAL:
-                self._content(fields, offset)
+                self._padding = -len(self._content(fields, offset, padding=False)) % BLOCK
                 return Member(text_of(fields[0]), GLOBAL, offset)
             else:
                 break
@@ -235,8 +235,8 @@ class TarReader:
         if block and block != _ZERO[: len(block)]:
             raise InvalidArchive(why="invalid tar header", offset=offset + BLOCK)
 
-    def _content(self, fields: tuple[bytes, ...], offset: int) -> bytes:
-        """The content of an extended header."""
+    def _content(self, fields: tuple[bytes, ...], offset: int, padding: bool = True) -> bytes:
+        """The content of an extended header; without *padding* that is left for ``next``, as after any member."""
         size = number_of(fields[4], offset)
         self._special += size
         if size < 0:
@@ -247,9 +247,8 @@ class TarReader:
         if len(data) < size:
             raise InvalidArchive(why="unexpected EOF", offset=offset)
         self._keep(data)
-        padding = -size % BLOCK
-        if padding:
-            self._keep(self._feed.take(padding))
+        if padding and size % BLOCK:
+            self._keep(self._feed.take(-size % BLOCK))
         return data
 
     # --- sparse files
