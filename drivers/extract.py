@@ -161,6 +161,9 @@ class Extractor(Deletions):
         if found is None or (self._overlay and whiteouts.is_overlay_whiteout(found)):
             why = f"cannot unpack {shown_name(member.name)!r}: it is a hard link to {shown_name(member.link)!r}, which is not in this layer"
             raise InvalidArchive(why=why, offset=member.offset)
+        if stat.S_ISDIR(found.st_mode):
+            why = f"cannot unpack {shown_name(member.name)!r}: it is a hard link to the folder {shown_name(member.link)!r}"
+            raise InvalidArchive(why=why, offset=member.offset)
         try:
             os.link(target_base, base, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:

@@ -332,7 +332,7 @@ class TestHostile:
         assert contents(root) == {"s": "../outside/precious", "h": "mine"}
 
     def test_a_hard_link_to_a_folder_is_refused(self, root: str) -> None:
-        with pytest.raises((InvalidArchive, PermissionError)):
+        with pytest.raises(InvalidArchive):
             unpack(root, tars.folder(b"d"), tars.hard_link(b"h", b"d"))
 
     @pytest.mark.parametrize("member", [tars.file(b"./"), tars.file(b".."), tars.symlink(b".", b"x"), tars.hard_link(b"h", b"..")])
