@@ -1,6 +1,7 @@
-"""Fuzz for as long as you like: ``python -m tests.fuzz.run [--seconds N | --cases N] [--seed N] [--overlay]``.
+"""Fuzz for as long as you like: ``python -m tests.fuzz.run [--seconds N | --cases N] [--seed N]``; README.md has what was run.
 
-With ``--atheris`` (the package must be installed) the coverage of each case steers the next; else seeds are counted up.
+Seeds are counted up; each decides the archive and the way it is unpacked. With ``--steered`` coverage chooses the cases (atheris),
+with ``--images`` they are image archives and layouts instead of layers.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
 
 from tests.fuzz import shapes
-from tests.fuzz.harness import Case
+from tests.fuzz.harness import Case, Way
 
 
 def main() -> int:
@@ -21,39 +23,43 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--cases", type=int, default=0, help="stop after so many instead")
     parser.add_argument("--seed", type=int, default=0, help="begin here; alone, repeat just that one")
-    parser.add_argument("--overlay", action="store_true")
-    parser.add_argument("--atheris", action="store_true")
+    parser.add_argument("--steered", action="store_true")
+    parser.add_argument("--images", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as place:
+        if asked.steered:
+            limit = f"-runs={asked.cases}" if asked.cases else f"-max_total_time={int(asked.seconds)}"
+            return subprocess.run([sys.executable, "-m", "tests.fuzz.steered", place, limit, f"-seed={asked.seed or 1}"]).returncode
+        if asked.images:
+            from tests.fuzz.images import ImageCase
+
+            return repeat(asked, ImageCase().run_seed)
         case = Case(place)
-        if asked.atheris:
-            _steered(case, asked.overlay)
-            return 0
-        seed = asked.seed or random.SystemRandom().randrange(1, 2**60)
-        only = bool(asked.seed) and not asked.cases
-        start, done = time.monotonic(), 0
-        while not (only and done) and (done < asked.cases if asked.cases else time.monotonic() < start + asked.seconds):
-            try:
-                case.run(shapes.archive(random.Random(seed + done)), asked.overlay)
-            except BaseException:
-                print(f"seed {seed + done}", file=sys.stderr)
-                raise
-            done += 1
-        rate = done / max(time.monotonic() - start, 1e-9)
-        print(f"{done} cases from seed {seed}: {case.accepted} accepted, {case.refused} refused, {rate:.0f} a second")
+        return repeat(asked, lambda seed: run_seed(case, seed), case)
+
+
+def run_seed(case: Case, seed: int) -> None:
+    """The case of one seed."""
+    draw = random.Random(seed)
+    case.run(shapes.archive(draw), Way.number(draw.randrange(16), os.geteuid() == 0))
+
+
+def repeat(asked: argparse.Namespace, one: object, case: Case | None = None) -> int:
+    """Seed after seed; the first that fails is named."""
+    seed = asked.seed or random.SystemRandom().randrange(1, 2**60)
+    only = bool(asked.seed) and not asked.cases
+    start, done = time.monotonic(), 0
+    while not (only and done) and (done < asked.cases if asked.cases else time.monotonic() < start + asked.seconds):
+        try:
+            one(seed + done)  # type: ignore[operator]
+        except BaseException:
+            print(f"seed {seed + done}", file=sys.stderr)
+            raise
+        done += 1
+    seconds = max(time.monotonic() - start, 1e-9)
+    outcome = f", {case.accepted} accepted, {case.refused} refused" if case is not None else ""
+    print(f"{done} cases from seed {seed}{outcome}; {seconds:.0f} s, {done / seconds:.0f} a second")
     return 0
-
-
-def _steered(case: Case, overlay: bool) -> None:
-    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-    def one(data: bytes) -> None:
-        seed = int.from_bytes(data[:8], "little")
-        case.run(data[8:] if data[:1] >= b"\x80" else shapes.archive(random.Random(seed)) + data[8:], overlay)
-
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0]], one)
-    atheris.Fuzz()
 
 
 if __name__ == "__main__":

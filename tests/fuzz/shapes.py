@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.drivers import tars
+from tests.drivers.hostile import CORPUS
 
 if TYPE_CHECKING:
     import random
@@ -82,10 +83,14 @@ VALUES = [b"", b"0", b"1", b"5", b"-1", b"0,5", b"0,2,100,3", b"9" * 19, b"1.5",
 KINDS = [b"0", b"0", b"0", b"1", b"2", b"3", b"4", b"5", b"5", b"6", b"7", b"\0", b"g", b"x", b"L", b"K", b"S", b"V", b"?"]
 
 
+_CORPUS = [one for one in CORPUS.values() if one.whole and len(one.members) < 20_000]
+
+
 def archive(draw: random.Random) -> bytes:
     """One case."""
     wild = draw.random() < 0.4  # else members that are odd but welcome, so that much is unpacked
-    data = b"".join(_member(draw, wild) for _ in range(draw.randrange(1, 9))) + tars.END[: draw.choice([0, 512, 1024, 1024, 1024])]
+    known = draw.choice(_CORPUS).members if draw.random() < 0.15 else b""
+    data = known + b"".join(_member(draw, wild) for _ in range(draw.randrange(1, 9))) + tars.END[: draw.choice([0, 512, 1024, 1024, 1024])]
     for _ in range(draw.choice([0, 0, 0, 1, 2]) if wild else 0):
         data = _damaged(draw, data)
     if draw.random() < 0.1:
