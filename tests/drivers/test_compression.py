@@ -109,3 +109,31 @@ def test_output_in_bzip2_and_xz_is_refused_in_the_words_of_the_original(code: in
 
 def test_zlib_alone_is_not_taken_for_gzip() -> None:
     assert compression.detect(zlib.compress(b"x")) == compression.NONE
+
+
+@pytest.mark.parametrize("name", [name for name in tars.COMPRESSIONS if name != "none"])
+def test_a_bomb_unpacks_in_pieces_of_bounded_size_and_no_faster_than_it_is_read(name: str) -> None:
+    """Whoever counts the pieces can stop in time: the first comes before the rest is unpacked."""
+    packed = tars.COMPRESSIONS[name](bytes(16 << 20))
+    pieces = compression.decoder(compression.detect(packed)).feed(packed)
+    assert 0 < len(next(pieces)) <= compression.PIECE_BYTES
+    assert max(map(len, pieces)) <= compression.PIECE_BYTES
+
+
+@pytest.mark.skipif("zstd" not in PACKED, reason="needs zstandard")
+def test_a_zstd_frame_that_wants_a_window_of_gigabytes_is_refused() -> None:
+    """RFC 8878 §3.1.1.1.2: a window descriptor of 0xA8 asks for 2 GiB."""
+    with pytest.raises(InvalidArchive, match="zstd"):
+        unpack(b"\x28\xb5\x2f\xfd\x00\xa8" + b"\x01\x00\x00" * 3)
+
+
+def test_an_xz_stream_that_wants_a_dictionary_of_gigabytes_is_refused() -> None:
+    import lzma
+
+    wanted = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3, "nice_len": 8}]
+    try:
+        packed = lzma.compress(b"x" * 100, filters=wanted)
+    except MemoryError:
+        pytest.skip("the kernel refuses the memory to make one")
+    with pytest.raises(InvalidArchive, match="xz"):
+        unpack(packed)
