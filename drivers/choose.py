@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from layerlog.drivers.driver import Driver
 
-NAMES = ("overlay", "vfs")
+NAMES = ("overlay", "btrfs", "vfs")
+"""In the order in which they are tried where none was asked for (contract/cli.md §2); vfs works everywhere."""
 
 
 def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str] = ()) -> Driver:
@@ -26,6 +27,10 @@ def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str]
         from layerlog.drivers.overlay import Overlay
 
         return Overlay(root, run_root, options)
+    if name == "btrfs":
+        from layerlog.drivers.btrfs import Btrfs
+
+        return Btrfs(root, run_root, options)
     if name == "null":
         from layerlog.drivers.null import Null
 
@@ -39,13 +44,19 @@ def probe(name: str, root: str) -> str:
         from layerlog.drivers.probing import probe_overlay
 
         return probe_overlay(root)
+    if name == "btrfs":
+        from layerlog.drivers.btrfs import probe_btrfs
+
+        return probe_btrfs(root)
     return "" if name in NAMES else f"there is no driver {name!r}"
 
 
 def first_working(root: str) -> str:
-    """overlay where it can be mounted, else vfs, which always works."""
+    """The first of NAMES that works for root; for everybody else vfs, which always works."""
     import os
 
-    if os.geteuid() == 0 and not probe("overlay", root):
-        return "overlay"
+    if os.geteuid() == 0:
+        for name in NAMES:
+            if not probe(name, root):
+                return name
     return "vfs"

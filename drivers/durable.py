@@ -185,13 +185,14 @@ class SyncScope:
     """What makes a staged folder durable; open it *before* the first write.
 
     Write-back errors are reported per descriptor, from its opening on: a scope opened afterwards
-    would say "all is well" about pages that were dropped before. ``mode`` "none" syncs nothing.
+    would say "all is well" about pages that were dropped before. ``mode`` "none" syncs nothing. *tree*: the folder that is
+    to become durable, where it is not there yet: below *path*, which is.
     """
 
     __slots__ = ("_fd", "mode", "path")
 
-    def __init__(self, path: str, mode: str = "full") -> None:
-        self.path, self.mode = path, mode
+    def __init__(self, path: str, mode: str = "full", tree: str = "") -> None:
+        self.path, self.mode = tree or path, mode
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if mode != "none" else -1
 
     def sync(self, entries: int | None = None) -> None:

@@ -76,6 +76,14 @@ class Home:
     def _leaving(self, layer_id: str) -> None:
         """Called before a layer leaves its place."""
 
+    def _move(self, old: str, new: str) -> None:
+        """Give what *old* is in this home the name *new*; atomic, not durable. EEXIST or ENOTEMPTY where something is there."""
+        durable.rename(old, new)
+
+    def _erase(self, path: str) -> None:
+        """Remove a layer's folder in this home, whatever it holds, if there."""
+        durable.remove_tree(path)
+
     # --- stores that lend
 
     def lend(self, roots: Sequence[str]) -> None:
@@ -130,13 +138,13 @@ class Home:
                     return  # done before, by a call that was cut short
                 raise FileNotFoundError(errno.ENOENT, "nothing is staged", staging)
             try:
-                durable.rename(staging, path)
+                self._move(staging, path)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 self._leaving(layer_id)
-                durable.remove_tree(path)
-                durable.rename(staging, path)
+                self._erase(path)
+                self._move(staging, path)
             self._placed(layer_id)
             self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
 
@@ -147,14 +155,14 @@ class Home:
             if os.path.isdir(staging):
                 # Two renames with a sync between, not RENAME_EXCHANGE: a repeated exchange would undo the first.
                 if os.path.isdir(path):
-                    durable.remove_tree(old)
+                    self._erase(old)
                     self._leaving(layer_id)
-                    durable.rename(path, old)
+                    self._move(path, old)
                     self._sync_folders(os.path.dirname(path), os.path.dirname(old))
-                durable.rename(staging, path)
+                self._move(staging, path)
                 self._placed(layer_id)
                 self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
-            durable.remove_tree(old)
+            self._erase(old)
 
     def staged(self) -> list[str]:
         return [name for name in self._names("staging") if not name.startswith(".")]
@@ -165,13 +173,13 @@ class Home:
 
     def discard(self, layer_id: str) -> None:
         with failing(self.name, "discarding", layer_id):
-            durable.remove_tree(self._staging(layer_id))
+            self._erase(self._staging(layer_id))
 
     def remove(self, layer_id: str) -> None:
         with failing(self.name, "removal", layer_id):
             self.unmount(layer_id)
             self._leaving(layer_id)
-            durable.remove_tree(self.path(layer_id))
+            self._erase(self.path(layer_id))
 
     def unmount(self, layer_id: str) -> bool:
         raise NotImplementedError
@@ -185,7 +193,7 @@ class Home:
             self.unmount(layer_id)
             self._leaving(layer_id)
             try:
-                durable.rename(self.path(layer_id), self._trash(entry))
+                self._move(self.path(layer_id), self._trash(entry))
             except OSError as error:
                 if error.errno not in _NO_RENAME:
                     raise
@@ -197,7 +205,7 @@ class Home:
             path = self.path(layer_id)
             if not os.path.isdir(self._trash(entry)) and os.path.isdir(path):
                 return  # done before
-            durable.rename(self._trash(entry), path)
+            self._move(self._trash(entry), path)
             self._placed(layer_id)
             self._sync_folders(os.path.dirname(path), os.path.join(self.home, "trash"))
 
@@ -209,7 +217,7 @@ class Home:
 
     def free(self, entry: str) -> None:
         with failing(self.name, "freeing", entry):
-            durable.remove_tree(self._trash(entry))
+            self._erase(self._trash(entry))
 
     def tidy(self) -> None:
         """Nothing is derived beside the layers."""
@@ -238,7 +246,7 @@ class Home:
             while os.path.lexists(place):
                 count += 1
                 place = os.path.join(folder, f"{layer_id}.{count}")
-            durable.rename(self.path(layer_id), place)
+            self._move(self.path(layer_id), place)
             self._sync_folders(os.path.dirname(self.path(layer_id)), folder)
             return place
 

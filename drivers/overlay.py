@@ -83,7 +83,7 @@ class Overlay(Home):
 
     def stage(self, layer_id: str, chain: Sequence[str], base: str | None = None) -> Staged:
         with failing(self.name, "staging", layer_id):
-            scope = durable.SyncScope(self.home, self.sync_mode)
+            scope = durable.SyncScope(self.home, self.sync_mode, self._staging(layer_id))
             try:
                 entries = self._fill(layer_id, chain, base)
             except BaseException:

@@ -21,20 +21,22 @@ class VFS(Home):
     """See ``driver.Driver``. Options: ``sync`` (``full`` or ``none``)."""
 
     name = "vfs"
+    _layers = "dir"
+    """The folder of the home that holds the layers, as the original calls it."""
 
     def __init__(self, root: str, run_root: str = "", options: Sequence[str] = ()) -> None:
-        super().__init__(os.path.join(root, "vfs"), options)
+        super().__init__(os.path.join(root, self.name), options)
 
     # --- places
 
     def path(self, layer_id: str) -> str:
-        return os.path.join(self.home, "dir", layer_id)
+        return os.path.join(self.home, self._layers, layer_id)
 
     def _folders(self) -> tuple[str, ...]:
-        return (os.path.join(self.home, "dir"),)
+        return (os.path.join(self.home, self._layers),)
 
     def list(self) -> Names:
-        return self._names("dir")
+        return self._names(self._layers)
 
     def status(self) -> Lines:
         return []
@@ -46,11 +48,11 @@ class VFS(Home):
             if os.path.isdir(self.path(layer_id)):
                 return
             self._fill(layer_id, chain[0] if chain else None)
-            durable.rename(self._staging(layer_id), self.path(layer_id))
+            self._move(self._staging(layer_id), self.path(layer_id))
 
     def stage(self, layer_id: str, chain: Sequence[str], base: str | None = None) -> Staged:
         with failing(self.name, "staging", layer_id):
-            scope = durable.SyncScope(self.home, self.sync_mode)
+            scope = durable.SyncScope(self.home, self.sync_mode, self._staging(layer_id))
             try:
                 source = base if base is not None else (chain[0] if chain else None)
                 entries = self._fill(layer_id, source)
@@ -62,7 +64,7 @@ class VFS(Home):
     def _fill(self, layer_id: str, source: str | None) -> int:
         """Make ``staging/<id>`` a copy of *source*, or an empty root."""
         staging = self._staging(layer_id)
-        durable.remove_tree(staging)
+        self._erase(staging)
         durable.make_folder(staging, 0o555 if os.geteuid() == 0 else 0o755)
         if source is None:
             return 0

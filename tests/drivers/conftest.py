@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerlog.drivers.choose import open_driver, probe
+from tests.file_systems import btrfs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,17 +17,31 @@ if TYPE_CHECKING:
     from layerlog.drivers.driver import Driver
 
 
-@pytest.fixture(params=["vfs", "overlay"])
+@pytest.fixture(scope="session")
+def on_btrfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on a btrfs, one for the whole run."""
+    with btrfs_folder(tmp_path_factory.mktemp("btrfs")) as folder:
+        yield folder
+
+
+@pytest.fixture(params=["vfs", "overlay", "btrfs"])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     """An empty home; whatever a test left mounted is unmounted."""
+    root = tmp_path / "root"
     if request.param == "overlay":
         if os.geteuid() != 0:
             pytest.skip("needs root (mounts, owners, devices)")
         why = probe("overlay", str(tmp_path))
         if why:
             pytest.skip(f"the kernel refuses overlay: {why}")
-    made = open_driver(request.param, str(tmp_path / "root"), str(tmp_path / "run"))
+    if request.param == "btrfs":
+        folder: Path = request.getfixturevalue("on_btrfs")
+        root = folder / f"root-{tmp_path.name}"
+    made = open_driver(request.param, str(root), str(tmp_path / "run"))
     made.setup()
     yield made
     for layer_id in made.list():
         made.unmount(layer_id)
+    if request.param == "btrfs":
+        for layer_id in made.list():
+            made.remove(layer_id)
