@@ -159,7 +159,8 @@ def big_data(core: Core) -> Iterator[Finding]:
         grade = MISSING if missing else CONTENT
         message = f"{kind} {item_id}: data item {quoted(key)}: {wrong}"
         proof = f"{core.blobs_with(digest).path(digest)}: {verified[digest]}"
-        yield Finding(grade, kind, item_id, message, proof, f"layerlog why {item_id}", read_only)
+        yield Finding(grade, kind, item_id, message, proof, f"layerlog repair {item_id}", read_only)
+
     yield from _kept_blobs(core, set(verified))
 
 
