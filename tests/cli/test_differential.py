@@ -325,6 +325,8 @@ def test_generated_sequences_lead_to_the_same_state(tmp_path: Path, monkeypatch:
         try:
             while time.monotonic() < ends:
                 words, stdin = chances.step()
+                if words[0] in ("applydiff", "apply-diff") and f'"parent":"{words[1]}"' in pair.ours("layers", "-j").out:
+                    continue  # what its children show then depends on when a driver makes them
                 done.append(words)
                 pair.same(*words, stdin=stdin)
                 pair.same_state(plain=False)
