@@ -103,14 +103,15 @@ def decode(payload: bytes) -> dict[str, Any]:
 
 
 def upcast(event: Any) -> Any:
-    """The event in the version that this code writes. Raises: UnknownFormat (never skips, never guesses)."""
+    """The event in the version that this code writes, which needs no ``v``. Raises: UnknownFormat (never skips, never guesses)."""
     known = VERSIONS.get(event["type"])
     found = event.get("v", 1)
     if known is None:
         raise UnknownFormat(what=f"event {event['type']!r}", found=found, known="no such event")
     if found > known:
         raise UnknownFormat(what=f"event {event['type']!r}", found=found, known=known)
+    event = {name: value for name, value in event.items() if name != "v"}
     while found < known:
-        event = UPCASTERS[event["type"], found]({name: value for name, value in event.items() if name != "v"})
+        event = UPCASTERS[event["type"], found](event)
         found += 1
     return event

@@ -12,8 +12,7 @@ state before. Rules of evolution: a new optional field needs no new version; any
 ``VERSIONS`` entry and an upcaster in ``eventstore.codec``.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: as texts, Python 3.11 would take every NotRequired field for required, and cattrs reads them.
 from typing import Literal, NotRequired, TypedDict
 
 Kind = Literal["layer", "image", "container"]
@@ -275,6 +274,20 @@ class Unmounted(TypedDict):
     count: int
 
 
+class PayloadRedacted(TypedDict):
+    """The payloads of those earlier commits were replaced on purpose, at their lengths. The ledger's own business: no fold sees it."""
+
+    type: Literal["PayloadRedacted"]
+    sequences: list[int]
+
+
+class RunStarted(TypedDict):
+    """Genesis of a run journal."""
+
+    type: Literal["RunStarted"]
+    boot: str
+
+
 Event = (
     StoreCreated
     | LayerCreated
@@ -301,4 +314,34 @@ Event = (
     | StoreWiped
     | Mounted
     | Unmounted
+    | PayloadRedacted
+    | RunStarted
 )
+
+
+class Envelope(TypedDict):
+    """Who made a commit (``eventstore.envelope``). All of it may be missing, as in a redacted payload."""
+
+    uid: NotRequired[int]
+    login_uid: NotRequired[int]
+    pid: NotRequired[int]
+    program: NotRequired[str]
+    host: NotRequired[str]
+    boot: NotRequired[str]
+    actor: NotRequired[str]
+    command: NotRequired[str]
+    arguments: NotRequired[list[str]]
+    reason: NotRequired[str]
+    undoes: NotRequired[list[int]]
+    """The commits that this one takes back."""
+    redacted: NotRequired[int]
+
+
+class Payload(TypedDict):
+    """What one frame holds; ``key`` and ``print`` come together, ``redacted`` is the hash of the rest (FORMAT.md §4)."""
+
+    envelope: Envelope
+    events: list[Event]
+    key: NotRequired[str]
+    print: NotRequired[str]
+    redacted: NotRequired[str]

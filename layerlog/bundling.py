@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 from hashlib import sha256
 
@@ -24,6 +25,7 @@ from layerlog.eventstore.genesis import journal_folder
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.position import Position, boot_id
 from layerlog.eventstore.reading import SEGMENTS
+from layerlog.eventstore.schema import SchemaBroken, structure_frame
 from layerlog.store import Store
 
 TYPE_CHECKING = False
@@ -165,12 +167,27 @@ def replay(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Store:
         _write_segment(os.path.join(folder, name), data)
     _write(os.path.join(folder, GENESIS), _first_bytes(parts[min(parts)]))
     _write(os.path.join(folder, "settled"), boot_id().hex().encode())  # nothing of this boot is to be recovered
-    store = Store(target, driver=DRIVER)
-    if store.head() != document["head"]:
-        found = store.head()
-        store.close()
-        raise InvalidImage(where=os.fspath(path), why=f"its journal ends with {found[:20]}…, its {DOCUMENT} says {document['head'][:20]}…")
-    return store
+    try:
+        _check(os.fspath(path), folder, document["head"])
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return Store(target, driver=DRIVER)
+
+
+def _check(path: str, folder: str, head: str) -> None:
+    """A journal from elsewhere is folded only when all of it reads as this one would have written it."""
+    journal = Journal.open(folder, read_only=True)
+    try:
+        found = f"{journal.position.sequence}:{journal.position.hash.hex()}"
+        if found != head:
+            raise InvalidImage(where=path, why=f"its journal ends with {found[:20]}…, its {DOCUMENT} says {head[:20]}…")
+        for frame in journal.frames(journal.start()):
+            structure_frame(frame.payload or b"", f"commit {frame.sequence}")
+    except SchemaBroken as broken:
+        raise InvalidImage(where=path, why=str(broken)) from broken
+    finally:
+        journal.close()
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, bytes]]:

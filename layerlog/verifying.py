@@ -18,6 +18,7 @@ from layerlog.eventstore.frame import HEADER_BYTES, MAGIC, Frame, header_whole
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.position import PositionFile
 from layerlog.eventstore.reading import POSITION
+from layerlog.eventstore.schema import SchemaBroken, structure_frame
 from layerlog.eventstore.tail import QUARANTINE, lost_ends
 from layerlog.findings import CONTENT, METADATA, MISSING, Finding
 from layerlog.projections.keys import prefix
@@ -125,6 +126,10 @@ def _chain(journal: Journal, witnesses: list[Witness]) -> Iterator[Finding]:
         last = item.sequence
         if item.sequence in wanted:
             seen[item.sequence] = item.hash
+        try:
+            structure_frame(item.payload or b"")
+        except SchemaBroken as broken:
+            yield _finding(CONTENT, item.sequence, item.sequence, "its events are not of their schema", str(broken))
         if item.payload is not None and is_redacted(item.payload):
             redacted.append(item.sequence)
         elif item.payload is not None and b'"PayloadRedacted"' in item.payload:
@@ -138,7 +143,7 @@ def _chain(journal: Journal, witnesses: list[Witness]) -> Iterator[Finding]:
 
 def _redactions(payload: bytes) -> set[int]:
     events = decode_payload(payload)["events"]
-    return {int(event["sequence"]) for event in events if event["type"] == "PayloadRedacted" and "sequence" in event}
+    return {sequence for event in events if event["type"] == "PayloadRedacted" for sequence in event["sequences"]}
 
 
 def _damaged(damage: Damage, before: int) -> Finding:

@@ -102,8 +102,9 @@ def test_older_events_are_brought_up_and_newer_ones_refused(monkeypatch: pytest.
     monkeypatch.setitem(codec.UPCASTERS, ("Pinned", 2), lambda event: {**event, "third": True})
     one = codec.decode(b'{"envelope":{},"events":[{"type":"Pinned"}]}')["events"]
     assert one == [{"type": "Pinned", "second": True, "third": True}]
-    two = codec.decode(codec.Encoder().encode([{"type": "Pinned"}], {}))["events"]
-    assert two == [{"type": "Pinned", "v": 3}]
+    payload = codec.Encoder().encode([{"type": "Pinned"}], {})
+    assert json.loads(payload)["events"] == [{"type": "Pinned", "v": 3}]
+    assert codec.decode(payload)["events"] == [{"type": "Pinned"}]
     with pytest.raises(UnknownFormat):
         codec.decode(b'{"envelope":{},"events":[{"type":"Pinned","v":4}]}')
 

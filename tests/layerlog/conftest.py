@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from layerlog import Store
+from layerlog.eventstore import codec
+from layerlog.eventstore.schema import structure_frame
 from tests.layerlog.litter import left_behind
 
 if TYPE_CHECKING:
@@ -18,6 +20,19 @@ class OpenStore(Protocol):
     """``open_store(retention=0)``: one more Store on the same root, closed when the test ends."""
 
     def __call__(self, folder: str = "root", **options: object) -> Store: ...
+
+
+@pytest.fixture(autouse=True)
+def declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever these tests make the library write is declared in ``eventstore/events.py``."""
+    written = codec.Encoder.encode
+
+    def encode(self: codec.Encoder, *arguments: Any, **more: Any) -> bytes:
+        payload = written(self, *arguments, **more)
+        structure_frame(payload)
+        return payload
+
+    monkeypatch.setattr(codec.Encoder, "encode", encode)
 
 
 @pytest.fixture

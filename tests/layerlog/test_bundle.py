@@ -99,3 +99,18 @@ def test_a_root_that_holds_a_replay_is_not_written_again(store: Store, tmp_path:
     replay(tmp_path / "b.tar", tmp_path / "elsewhere").close()
     with pytest.raises(InvalidRequest):
         replay(tmp_path / "b.tar", tmp_path / "elsewhere")
+
+
+def test_a_record_that_no_layerlog_would_write_is_named_and_its_bundle_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksums fit and its chain holds: only the schema tells."""
+    layer = store.create_layer()
+    monkeypatch.undo()
+    strange = {"type": "MetadataSet", "kind": "layer", "id": layer.id, "metadata": "m", "strange": 1}
+    store.ledger.commit(lambda rows: [strange], envelope={})
+    assert [(one.grade, one.id) for one in store.verify()] == [("content", f"commit {store.sequence}")]
+    store.bundle(tmp_path / "b.tar")
+    with pytest.raises(InvalidImage, match="strange"):
+        replay(tmp_path / "b.tar", tmp_path / "copy")
+    assert list((tmp_path / "copy").iterdir()) == []
