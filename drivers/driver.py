@@ -67,6 +67,8 @@ class Driver(Protocol):
 
     name: str
     home: str
+    stands_alone: bool
+    """A layer's folder is its whole tree, readable without any other layer (vfs)."""
 
     def setup(self) -> None:
         """Make the folders of an empty home (0700). Refuses nothing: the guard ran before."""
@@ -90,6 +92,15 @@ class Driver(Protocol):
 
     def path(self, layer_id: str) -> str:
         """Folder that is the layer's own when it is in place: what ``put_aside`` would move."""
+
+    def chain_on_disk(self, layer_id: str) -> Names | None:
+        """Ancestors as the driver's own files name them, nearest first, for a rescue; None where nothing tells."""
+
+    def derive(self, layer_id: str, chain: Sequence[str]) -> Names:
+        """Make what is derived of a layer in place (overlay: ``link``, ``lower``, its short name) as it should be; what was wrong."""
+
+    def underived(self, layer_id: str, chain: Sequence[str]) -> Names:
+        """The names of what ``derive`` would make anew; changes nothing."""
 
     # --- contents: staged, made durable, placed
 
@@ -158,6 +169,9 @@ class Driver(Protocol):
 
     def lose(self, layer_id: str) -> str:
         """Move a layer that nobody claims to ``lost+found/``; where it lies now. Nothing is removed."""
+
+    def lose_other(self, *parts: str) -> str:
+        """The same for anything else in the home: ``lose_other("trash", entry)``, ``lose_other("staging", name)``."""
 
     # --- mounts
 

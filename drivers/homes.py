@@ -54,6 +54,7 @@ class Home:
     """Base of the drivers that keep layers as folders. A subclass says where (``path``) and what is derived."""
 
     name = ""
+    stands_alone = False
 
     def __init__(self, home: str, options: Sequence[str]) -> None:
         self.home = os.path.abspath(home)
@@ -135,6 +136,7 @@ class Home:
             staging, path = self._staging(layer_id), self.path(layer_id)
             if not os.path.isdir(staging):
                 if os.path.isdir(path):
+                    self._placed(layer_id)
                     return  # done before, by a call that was cut short
                 raise FileNotFoundError(errno.ENOENT, "nothing is staged", staging)
             try:
@@ -160,8 +162,9 @@ class Home:
                     self._move(path, old)
                     self._sync_folders(os.path.dirname(path), os.path.dirname(old))
                 self._move(staging, path)
-                self._placed(layer_id)
                 self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
+            if os.path.isdir(path):
+                self._placed(layer_id)
             self._erase(old)
 
     def staged(self) -> list[str]:
@@ -204,6 +207,7 @@ class Home:
         with failing(self.name, "bringing back", layer_id):
             path = self.path(layer_id)
             if not os.path.isdir(self._trash(entry)) and os.path.isdir(path):
+                self._placed(layer_id)
                 return  # done before
             self._move(self._trash(entry), path)
             self._placed(layer_id)
@@ -239,16 +243,35 @@ class Home:
         with failing(self.name, "moving to lost+found", layer_id):
             self.unmount(layer_id)
             self._leaving(layer_id)
-            folder = os.path.join(self.home, "lost+found")
-            durable.make_folder(folder, 0o700)
-            place = os.path.join(folder, layer_id)
-            count = 1
-            while os.path.lexists(place):
-                count += 1
-                place = os.path.join(folder, f"{layer_id}.{count}")
-            self._move(self.path(layer_id), place)
-            self._sync_folders(os.path.dirname(self.path(layer_id)), folder)
-            return place
+            return self._to_lost_and_found(self.path(layer_id), layer_id)
+
+    def lose_other(self, *parts: str) -> str:
+        with failing(self.name, "moving to lost+found", parts[-1]):
+            return self._to_lost_and_found(os.path.join(self.home, *parts), "-".join(parts))
+
+    def _to_lost_and_found(self, path: str, name: str) -> str:
+        folder = os.path.join(self.home, "lost+found")
+        durable.make_folder(folder, 0o700)
+        place = os.path.join(folder, name)
+        count = 1
+        while os.path.lexists(place):
+            count += 1
+            place = os.path.join(folder, f"{name}.{count}")
+        self._move(path, place)
+        self._sync_folders(os.path.dirname(path), folder)
+        return place
+
+    # --- what a rescue asks
+
+    def chain_on_disk(self, layer_id: str) -> list[str] | None:
+        """Nothing tells, unless a subclass knows."""
+        return None
+
+    def underived(self, layer_id: str, chain: Sequence[str]) -> list[str]:
+        return []
+
+    def derive(self, layer_id: str, chain: Sequence[str]) -> list[str]:
+        return []
 
 
 class StagedTree:

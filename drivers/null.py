@@ -22,6 +22,7 @@ class Null:
     """See ``driver.Driver``. Records can be changed, deleted and restored; whatever needs contents raises NotSupported."""
 
     name = "null"
+    stands_alone = False
 
     def __init__(self, root: str) -> None:
         self.home = os.path.join(root, "null")
@@ -48,6 +49,18 @@ class Null:
 
     def path(self, layer_id: str) -> str:
         return os.path.join(self.home, layer_id)
+
+    def chain_on_disk(self, layer_id: str) -> Names | None:
+        return None
+
+    def derive(self, layer_id: str, chain: Sequence[str]) -> Names:
+        return []
+
+    def underived(self, layer_id: str, chain: Sequence[str]) -> Names:
+        return []
+
+    def lose_other(self, *parts: str) -> str:
+        return ""
 
     def sync_layer(self, layer_id: str) -> None: ...
 

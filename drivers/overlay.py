@@ -22,7 +22,6 @@ import os
 import stat
 
 from layerlog.drivers import durable, mounts
-from layerlog.drivers.contents_swap import begun, swap_contents
 from layerlog.drivers.homes import Home, StagedTree, failing
 from layerlog.eventstore.errors import InvalidID
 
@@ -72,6 +71,46 @@ class Overlay(Home):
 
         return overlay_status(self.home, self.rootless)
 
+    def chain_on_disk(self, layer_id: str) -> Names | None:
+        """Read from ``lower``; an ancestor whose ID cannot be told stands as an empty word. None without ``lower`` and ``empty``."""
+        path = self.path(layer_id)
+        try:
+            with open(os.path.join(path, "lower"), encoding="utf-8", errors="surrogateescape") as file:
+                shorts = [one.removeprefix("l/") for one in file.read().split(":") if one]
+        except FileNotFoundError:
+            return [] if os.path.isdir(os.path.join(path, "empty")) else None
+        known = {short_name(one): one for one in self.list()}
+        return [known.get(short) or self._linked(short) for short in shorts] or None
+
+    def _linked(self, short: str) -> str:
+        """The layer that a short name in ``l/`` leads to; empty when it leads nowhere."""
+        try:
+            target = os.readlink(os.path.join(self.home, "l", os.path.basename(short)))
+        except OSError:
+            return ""
+        parts = target.split("/")
+        return parts[1] if len(parts) == 3 and parts[0] == ".." and parts[2] == "diff" else ""
+
+    def underived(self, layer_id: str, chain: Sequence[str]) -> Names:
+        path = self.path(layer_id)
+        wrong = [name for name, content in _derived(layer_id, chain) if _content(os.path.join(path, name)) != content]
+        short = short_name(layer_id)
+        try:
+            linked = os.readlink(os.path.join(self.home, "l", short)) == f"../{layer_id}/diff"
+        except OSError:
+            linked = False
+        return [*wrong, *([] if linked else [f"l/{short}"])]
+
+    def derive(self, layer_id: str, chain: Sequence[str]) -> Names:
+        wrong = self.underived(layer_id, chain)
+        with failing(self.name, "deriving", layer_id):
+            for name, content in _derived(layer_id, chain):
+                if name in wrong:
+                    durable.write_file(os.path.join(self.path(layer_id), name), content, 0o644)
+            self._placed(layer_id)
+            self._make_derived(layer_id, chain)
+        return wrong
+
     # --- contents
 
     def create(self, layer_id: str, chain: Sequence[str]) -> None:
@@ -102,10 +141,10 @@ class Overlay(Home):
         diff = os.path.join(staging, "diff")
         durable.make_folder(diff, 0o555 if os.geteuid() == 0 else 0o755)
         durable.make_folder(os.path.join(staging, "work"), 0o700)
-        durable.write_file(os.path.join(staging, "link"), short_name(layer_id).encode(), 0o644)
+        for name, content in _derived(layer_id, chain):
+            durable.write_file(os.path.join(staging, name), content, 0o644)
         copied = 0
         if chain:
-            durable.write_file(os.path.join(staging, "lower"), ":".join("l/" + short_name(one) for one in chain).encode(), 0o666)
             _copy_root(self._diff(chain[0]), diff)
         else:
             durable.make_folder(os.path.join(staging, "empty"), 0o700)
@@ -115,14 +154,6 @@ class Overlay(Home):
 
             copied = copy_tree(self._diff(base), diff)
         return copied
-
-    def swap(self, layer_id: str) -> None:
-        """While it is mounted only what lies in ``diff`` can change place: the kernel holds the rest."""
-        if self.mounted(layer_id) or begun(self._staging(layer_id)):
-            with failing(self.name, "swapping", layer_id):
-                swap_contents(self._staging(layer_id), self.path(layer_id))
-        else:
-            super().swap(layer_id)
 
     def _placed(self, layer_id: str) -> None:
         """Make the layer's short name, where it is missing or points elsewhere."""
@@ -143,7 +174,7 @@ class Overlay(Home):
             return
 
     def tidy(self) -> None:
-        """Short names whose layer is gone: a power cut may bring back one that was removed with its layer.
+        """Short names whose layer is gone, or that are gone themselves: a power cut may bring back one, and lose another.
 
         Nobody needs a lease for that: a short name is made after its layer is in place, and again by each mount.
         """
@@ -152,6 +183,8 @@ class Overlay(Home):
             for name in self._names("l"):
                 if not os.path.exists(os.path.join(folder, name)):
                     durable.unlink(os.path.join(folder, name))
+            for layer_id in self.list():
+                self._placed(layer_id)
 
     # --- mounts
 
@@ -258,6 +291,20 @@ def short_name(layer_id: str) -> str:
     import base64
 
     return base64.b32encode(hashlib.sha256(b"layerlog link of " + layer_id.encode()).digest()[:20]).decode()[:26]
+
+
+def _derived(layer_id: str, chain: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Names and contents of the files that say what a layer is called and what lies below it."""
+    lower = [("lower", ":".join("l/" + short_name(one) for one in chain).encode())] if chain else []
+    return [("link", short_name(layer_id).encode()), *lower]
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def _copy_root(source: str, target: str) -> None:

@@ -23,6 +23,7 @@ class VFS(Home):
     name = "vfs"
     _layers = "dir"
     """The folder of the home that holds the layers, as the original calls it."""
+    stands_alone = True
 
     def __init__(self, root: str, run_root: str = "", options: Sequence[str] = ()) -> None:
         super().__init__(os.path.join(root, self.name), options)

@@ -43,6 +43,8 @@ VERSIONS: dict[str, int] = {
     "Unmounted": 1,
     "PayloadRedacted": 1,
     "RunStarted": 1,
+    "StoreMended": 1,
+    "RowsRestated": 1,
 }
 """The version of each event type that this code writes. A type that is not here cannot be read."""
 

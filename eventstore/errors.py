@@ -101,7 +101,7 @@ class BlobMissing(NotFound):
     """A referenced blob is not in the blob store. Data: ``digest``."""
 
     message = "blob {digest} is missing from the store"
-    hint = "layerlog verify names every record that refers to it"
+    hint = "layerlog repair --from PATH fetches it again; layerlog verify names every record that refers to it"
 
 
 # --- the store, or somebody, stands in the way -----------------------------------------------------
@@ -311,7 +311,7 @@ class JournalMissing(StoreError):
     """Layers without the journal that describes them. Data: ``root``, ``found``."""
 
     message = "{found} holds layers but the journal of {root} is missing; nothing was touched"
-    hint = "layerlog rebuild adopts what the driver holds"
+    hint = "layerlog rebuild adopts what the driver holds; an export comes back by layerlog journal import FILE"
 
 
 class StoreClosed(StoreError):
@@ -331,14 +331,14 @@ class CorruptRecord(JournalError):
     """Bytes that are not what was written. Data: ``segment``, ``offset``, ``expected``, ``found``."""
 
     message = "{segment}: damaged record at offset {offset}: expected {expected}, found {found}"
-    hint = "layerlog journal verify lists all damage; everything else stays readable"
+    hint = "layerlog journal verify lists all damage; layerlog journal salvage keeps everything else"
 
 
 class SequenceGap(JournalError):
     """A commit is missing between two whole ones. Data: ``expected``, ``found``."""
 
     message = "journal goes from commit {expected} to {found}"
-    hint = "layerlog journal verify lists what is missing"
+    hint = "layerlog journal verify lists what is missing; layerlog journal salvage keeps the rest"
 
 
 class UnknownFormat(JournalError):
@@ -397,4 +397,4 @@ class ContentsDamaged(DriverError):
     """A layer's files are not what its record says. Data: ``layer_id``, ``path``, ``why``."""
 
     message = "layer {layer_id}: {path}: {why}"
-    hint = "layerlog check names every damaged layer"
+    hint = "layerlog repair --from PATH fetches it again; layerlog check names every damaged layer"

@@ -95,6 +95,8 @@ class LayerDiffApplied(TypedDict):
     id: str
     contents: Contents
     in_place: NotRequired[bool]
+    anew: NotRequired[bool]
+    """The layer holds this diff and nothing of what was there before (a repair)."""
 
 
 class LayerOpenedForWriting(TypedDict):
@@ -257,6 +259,23 @@ class StoreWiped(TypedDict):
     kept: bool
 
 
+class StoreMended(TypedDict):
+    """What a tool for the worst day did (``recover``, ``salvage``, ``rebuild``, ``repair``, ``import``), in words."""
+
+    type: Literal["StoreMended"]
+    tool: str
+    did: list[str]
+    lost: NotRequired[list[str]]
+    """What it could not bring back."""
+
+
+class RowsRestated(TypedDict):
+    """Rows as a checkpoint had them, where the commits that made them are lost. Null: the row is gone."""
+
+    type: Literal["RowsRestated"]
+    rows: dict[str, object]
+
+
 class Mounted(TypedDict):
     """Run journal: one more mount of a layer."""
 
@@ -312,6 +331,8 @@ Event = (
     | Unpinned
     | LayerKeyed
     | StoreWiped
+    | StoreMended
+    | RowsRestated
     | Mounted
     | Unmounted
     | PayloadRedacted

@@ -91,7 +91,7 @@ def guard(root: str, driver: str) -> bool:
         home = os.path.join(root, name)
         if name not in DRIVERS or Journal.exists(journal_folder(root, name)) or not _populated(home):
             continue
-        if ours:
+        if ours or all(os.path.isdir(os.path.join(home, one)) for one in ("staging", "trash")):
             raise JournalMissing(root=root, found=home)
         raise ForeignStore(root=root, found=f"a populated {name}/")
     return False

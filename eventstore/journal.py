@@ -90,6 +90,7 @@ class Journal(Reader):
                 self._lock.release()
         else:
             self.position = tail.find_end(self).end
+        tail.find_cut(self)
 
     def close(self) -> None:
         """Close all files; also what a forked child does, since it never unlocks."""
@@ -117,6 +118,7 @@ class Journal(Reader):
                 if published is not None and (self.trusted or tail.stands(self, published)):
                     self.position = published
                 else:
+                    self._must_be_the_same()
                     self._settle_anew()
                 self.trusted = True
             self._use_tail()
@@ -127,6 +129,11 @@ class Journal(Reader):
         except BaseException:
             lock.release()
             raise
+
+    def _must_be_the_same(self) -> None:
+        """Raises JournalError when a salvage put another journal in this one's place."""
+        if tail.journal_id(self, segments.listing(self.segments_folder)) != self.id:
+            raise JournalError(f"the journal in {self.segments_folder} was replaced; open the store anew")
 
     def settle_if_free(self) -> None:
         """Make what a dead writer left durable and visible, so that it does not appear later; a live one is left alone."""
@@ -272,6 +279,8 @@ class Journal(Reader):
         if self.durable and before is not None and before.sequence > ending.end.sequence:
             tail.keep_lost_end(self, before)
         self.position = ending.end
+        if (known := tail.known_last(self)) > ending.end.sequence:
+            tail.note_cut(self, ending.end, known)
         self._use_tail()
         tail.settle(self, self._tail_fd, ending.rewrite_from, ending.end)
         if ending.in_damaged_segment:
@@ -314,13 +323,13 @@ def _batch(before: Position, payloads: list[bytes], times_ns: list[int], tag: by
     return b"".join(parts), points
 
 
-def make_first_segment(folder: str, genesis: bytes, *, durable: bool) -> None:
-    """The journal appears with the rename of its first segment. Under the writer lock."""
+def make_first_segment(folder: str, genesis: bytes, *, durable: bool, time_ns: int = 0) -> None:
+    """The journal appears with the rename of its first segment. Under the writer lock. *time_ns*: of commit 1; now."""
     segments_folder = os.path.join(folder, SEGMENTS)
     disk.make_folder(segments_folder)
     if durable:
         disk.without_copy_on_write(segments_folder)
-    now = time.time_ns()
+    now = time_ns or time.time_ns()
     journal_id = os.urandom(16)
     size = max(segments.FIRST_BYTES, len(genesis) + segments.HEADER_BYTES + HEADER_BYTES + segments.FIRST_RESERVE_BYTES)
     segment = segments.Segment(1, 1, size, segments.FIRST_RESERVE_BYTES, 0, 0, CHAIN_START, journal_id, now, segments.WHY_FIRST)

@@ -20,6 +20,8 @@ class LayerRow(TypedDict):
     """Sequence of the last commit that touched it: what ``expected`` is compared with."""
     generation: int
     """How often contents were replaced; 0 = as created."""
+    anew: NotRequired[int]
+    """The generation that was made from nothing, by a repair: it holds its recorded diff alone."""
     parent: NotRequired[str]
     names: NotRequired[list[str]]
     metadata: NotRequired[str]

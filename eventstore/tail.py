@@ -15,7 +15,7 @@ from layerlog.eventstore import disk, segments
 from layerlog.eventstore.damage import Damage, Walk
 from layerlog.eventstore.errors import JournalError
 from layerlog.eventstore.frame import CHAIN_START, HEADER_BYTES, Frame
-from layerlog.eventstore.position import Position
+from layerlog.eventstore.position import BYTES, Position
 from layerlog.eventstore.position import decode as decode_position
 from layerlog.eventstore.position import encode as encode_position
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 QUARANTINE = "quarantine"
 LOST = "lost"
+CUT = "cut"
+"""In there: the journal was found shorter than it was known to be."""
+THE_END = "the end of the journal"
+POSITION = "position"
 
 
 class Ending:
@@ -144,6 +148,43 @@ def find_end(journal: Reader) -> Ending:
     if not end.hash:
         end = _chained(journal, end)
     return Ending(end, last.batch_start if last else end.offset, segment.why == segments.WHY_UNKNOWN)
+
+
+def known_last(journal: Reader) -> int:
+    """The last commit that the published position (of whatever boot) or the name of a checkpoint says was durable."""
+    try:
+        with open(os.path.join(journal.folder, POSITION), "rb", buffering=0) as file:
+            raw = file.read(BYTES)
+    except OSError:
+        raw = b""
+    published = decode_position(raw, journal.id, raw[16:32])
+    found = published.sequence if published is not None else 0
+    try:
+        names = os.listdir(os.path.join(journal.folder, "checkpoints"))
+    except OSError:
+        return found
+    ends = [name.removesuffix(".run").partition("-")[2] for name in names if name.endswith(".run")]
+    return max([found, *(int(end) for end in ends if end.isdigit())])
+
+
+def note_cut(journal: Reader, end: Position, known: int) -> None:
+    """Remember that commits after *end* were there and are not: the next writer gives their numbers again.
+
+    Until the journal is salvaged that is damage: what looks unclaimed may belong to one of them.
+    """
+    folder = os.path.join(journal.folder, QUARANTINE)
+    disk.make_folder(folder)
+    disk.write_beside(os.path.join(folder, CUT), f"{end.segment} {end.offset} {end.sequence} {known}".encode(), durable=journal.durable)
+
+
+def find_cut(journal: Reader) -> None:
+    """Put what ``note_cut`` remembers into ``damage``."""
+    try:
+        with open(os.path.join(journal.folder, QUARANTINE, CUT), encoding="ascii", errors="replace") as file:
+            segment, offset, last, known = (int(word) for word in file.read(200).split())
+    except (OSError, ValueError):
+        return
+    journal.damage[segment, offset] = Damage(segment, offset, offset, f"commit {last + 1}", THE_END, last + 1, known, False)
 
 
 def restore_genesis(journal: Reader) -> bool:

@@ -13,14 +13,17 @@ from layerlog.blob_keeping import SHARED_LEASE, unclaimed
 from layerlog.eventstore.blobs import ASIDE
 from layerlog.findings import COSMETIC, METADATA, MISSING, Finding
 from layerlog.projections import mounts, trash
-from layerlog.projections.items import get
+from layerlog.projections.items import every, get
+from layerlog.projections.layers import chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from layerlog.core import Core
+    from layerlog.projections.items import Row
 
 SETTLE = "layerlog gc"
+RECOVER = "layerlog recover"
 
 
 def litter(core: Core) -> Iterator[Finding]:
@@ -31,6 +34,7 @@ def litter(core: Core) -> Iterator[Finding]:
     yield from _blobs(core)
     yield from _leases(core)
     yield from _mounts(core)
+    yield from _derived(core)
 
 
 def _driver_folders(core: Core) -> Iterator[Finding]:
@@ -51,19 +55,45 @@ def _staged(core: Core) -> Iterator[Finding]:
         layer_id = name.removeprefix(".superseded.")
         if core.leases.holder(layer_id) is None and os.path.lexists(os.path.join(folder, name)):
             message = f"store staging/{name}: staged contents that nobody works on"
-            yield Finding(COSMETIC, "store", f"staging/{name}", message, f"{folder}/{name}: its lease is free", SETTLE)
+            yield Finding(COSMETIC, "store", f"staging/{name}", message, f"{folder}/{name}: its lease is free", RECOVER)
 
 
 def _trash(core: Core) -> Iterator[Finding]:
+    """Entries that no deletion claims, and contents that a deletion promised to keep and that are gone."""
     for entry in core.driver.trash():
-        sequence, layer_id = trash.split_entry(entry)
-        if core.leases.holder(layer_id) is not None:
+        sequence, layer_id = _parts(entry)
+        if layer_id and core.leases.holder(layer_id) is not None:
             continue
         with core.reading() as rows:
             row = trash.get(rows, "layer", sequence, layer_id)
         if (row is None or not row["kept"]) and core.driver.in_trash(entry):
             message = f"store trash/{entry}: trash that no deletion claims"
-            yield Finding(COSMETIC, "store", f"trash/{entry}", message, f"{core.driver.home}/trash/{entry} has no record", SETTLE)
+            yield Finding(COSMETIC, "store", f"trash/{entry}", message, f"{core.driver.home}/trash/{entry} has no record", RECOVER)
+    for row in missing_trash(core):
+        entry = trash.entry_name(row["sequence"], row["id"])
+        message = f"store trash/{entry}: kept for a restore, and gone"
+        yield Finding(METADATA, "store", f"trash/{entry}", message, f"{core.driver.home}/trash/{entry} is missing", RECOVER)
+
+
+def missing_trash(core: Core) -> Iterator[Row]:
+    """Trash rows of layers that promise contents which are not in the trash."""
+    with core.reading() as rows:
+        kept = [row for row in trash.every(rows) if row["kept"] and row["kind"] == "layer"]
+    for row in kept:
+        entry = trash.entry_name(row["sequence"], row["id"])
+        held = "contents" in row["row"] or "opened" in row["row"]
+        if not held or core.driver.in_trash(entry) or core.leases.holder(row["id"]) is not None:
+            continue
+        with core.reading() as rows:
+            late = trash.get(rows, "layer", row["sequence"], row["id"])
+        if late is not None and late["kept"]:
+            yield row
+
+
+def _parts(entry: str) -> tuple[int, str]:
+    """Sequence and ID of a trash entry; 0 and nothing for a name that is none of ours."""
+    number, _, layer_id = entry.partition("-")
+    return (int(number), layer_id) if number.isascii() and number.isdigit() and len(number) < 19 else (0, "")
 
 
 def _blobs(core: Core) -> Iterator[Finding]:
@@ -83,7 +113,7 @@ def _blobs(core: Core) -> Iterator[Finding]:
 def _leases(core: Core) -> Iterator[Finding]:
     for name in core.leases.dead():
         message = f"store leases/{name}: the lease of a process that died"
-        yield Finding(COSMETIC, "store", f"leases/{name}", message, "its lock is free; opening the store settles it", "layerlog status")
+        yield Finding(COSMETIC, "store", f"leases/{name}", message, "its lock is free; opening the store settles it", RECOVER)
 
 
 def _mounts(core: Core) -> Iterator[Finding]:
@@ -104,6 +134,20 @@ def _mounts(core: Core) -> Iterator[Finding]:
         if row is not None and not os.path.isdir(path):
             message = f"layer {layer_id}: its mount point is missing"
             yield Finding(MISSING, "layer", layer_id, message, f"{path} is no folder", f"layerlog unmount --force {layer_id}")
+
+
+def _derived(core: Core) -> Iterator[Finding]:
+    """overlay's links and lists of ancestors: nobody here believes them, but other tools and a rescue read them."""
+    with core.reading() as rows:
+        real = [row["id"] for row in every(rows.own, "layer") if "contents" in row or "opened" in row]  # others are derived altogether
+        chains = {layer_id: chain(rows, layer_id) for layer_id in real}
+    for layer_id, below in chains.items():
+        if not core.driver.exists(layer_id) or core.leases.holder(layer_id) is not None:
+            continue
+        wrong = core.driver.underived(layer_id, below)
+        if wrong and core.leases.holder(layer_id) is None and core.layer_row(layer_id) is not None and core.driver.exists(layer_id):
+            message = f"layer {layer_id}: {', '.join(wrong)}: not what its record says"
+            yield Finding(COSMETIC, "layer", layer_id, message, f"in {core.driver.path(layer_id)}", RECOVER)
 
 
 def _names(folder: str) -> list[str]:

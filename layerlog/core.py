@@ -264,7 +264,7 @@ class Core(View):
     def settled_boot(self) -> str:
         """The boot whose left-overs were settled last; empty when none was."""
         try:
-            with open(self.folder("settled"), encoding="ascii") as file:
+            with open(self.folder("settled"), encoding="ascii", errors="replace") as file:
                 return file.read()
         except FileNotFoundError:
             return ""

@@ -28,6 +28,10 @@ GRADES = (COSMETIC, METADATA, CONTENT, MISSING)
 """From harmless to worst: litter; records that contradict each other; bytes that changed; bytes that are gone."""
 
 
+REPAIR = "layerlog repair --from PATH"
+"""PATH: an archive, layout or other store that may have the same contents."""
+
+
 @frozen
 class Finding:
     """One thing that is wrong."""
@@ -73,7 +77,7 @@ def journal(core: Core) -> Iterator[Finding]:
         grade = CONTENT if one.mended else MISSING
         where = f"segment {one.segment}, bytes {one.offset} to {one.end}"
         proof = f"{where}: expected {one.expected}, found {one.found}; {'mended in memory' if one.mended else lost + ' lost'}"
-        yield Finding(grade, "store", "journal", f"journal: damaged in {where}", proof, "layerlog journal verify")
+        yield Finding(grade, "store", "journal", f"journal: damaged in {where}", proof, "layerlog journal salvage")
 
 
 def records(core: Core, unreferenced_seconds: float) -> Iterator[Finding]:
@@ -85,15 +89,15 @@ def records(core: Core, unreferenced_seconds: float) -> Iterator[Finding]:
         needed = _needed_elsewhere(rows)
         for row in layers:
             if (parent := row.get("parent")) and parent not in known:
-                proof = f"record of layer {row['id']} names parent {parent}, which has no record"
-                yield Finding(METADATA, "layer", row["id"], f"layer {parent}: layer is missing", proof, f"layerlog why-gone {parent}")
+                proof = f"record of layer {row['id']} names parent {parent}, which has no record (layerlog why-gone {parent})"
+                yield Finding(METADATA, "layer", row["id"], f"layer {parent}: layer is missing", proof, REPAIR)
         for row in images:
             needed.update(one for top in _tops(row) for one in (top, *layer_rows.chain(rows, top)))
             for layer_id in dict.fromkeys(one for top in _tops(row) for one in (top, *layer_rows.chain(rows, top))):
                 if layer_id not in known:
                     message = f"image {row['id']}: layer {layer_id}: image layer is missing"
                     proof = f"record of image {row['id']} needs layer {layer_id}, which has no record"
-                    yield Finding(METADATA, "image", row["id"], message, proof, f"layerlog why-gone {layer_id}")
+                    yield Finding(METADATA, "image", row["id"], message, proof, REPAIR)
         for row in containers:
             own = row.get("layer", "")
             needed.update((own, *layer_rows.chain(rows, own)))
@@ -119,13 +123,14 @@ def _tops(image: Row) -> list[str]:
 def _container(row: Row, known: set[str], image_there: bool) -> Iterator[Finding]:
     container_id = row["id"]
     if not image_there:
-        proof = f"record of container {container_id} names image {row['image']}, which has no record"
+        proof = f"record of container {container_id} names image {row['image']}, which has no record (layerlog why-gone {row['image']})"
         message = f"image {row['image']}: image missing"
-        yield Finding(METADATA, "container", container_id, message, proof, f"layerlog why-gone {row['image']}")
+        yield Finding(METADATA, "container", container_id, message, proof, REPAIR)
     if row.get("layer") not in known:
-        proof = f"record of container {container_id} names layer {row.get('layer')!r}, which has no record"
+        asked = f"layerlog why-gone {row.get('layer')}"
+        proof = f"record of container {container_id} names layer {row.get('layer')!r}, which has no record ({asked})"
         message = f"layer {row.get('layer')}: layer is missing"
-        yield Finding(METADATA, "container", container_id, message, proof, f"layerlog why-gone {row.get('layer')}")
+        yield Finding(METADATA, "container", container_id, message, proof, REPAIR)
 
 
 def _unreferenced(layers: list[Row], needed: set[str], seconds: float) -> Iterator[Finding]:
@@ -159,8 +164,7 @@ def big_data(core: Core) -> Iterator[Finding]:
         grade = MISSING if missing else CONTENT
         message = f"{kind} {item_id}: data item {quoted(key)}: {wrong}"
         proof = f"{core.blobs_with(digest).path(digest)}: {verified[digest]}"
-        yield Finding(grade, kind, item_id, message, proof, f"layerlog repair {item_id}", read_only)
-
+        yield Finding(grade, kind, item_id, message, proof, REPAIR, read_only)
     yield from _kept_blobs(core, set(verified))
 
 
@@ -169,7 +173,7 @@ def _kept_blobs(core: Core, verified: set[str]) -> Iterator[Finding]:
     for digest in core.blobs.digests():
         if digest not in verified and (why := _why_bad(core, digest, -1)) and core.blobs.has(digest):
             message = f"store {digest}: kept big data has other contents"
-            yield Finding(CONTENT, "store", digest, message, f"{core.blobs.path(digest)}: {why}", "layerlog trash")
+            yield Finding(CONTENT, "store", digest, message, f"{core.blobs.path(digest)}: {why}", REPAIR)
 
 
 def _still_refers(core: Core, kind: str, item_id: str, key: str, digest: str) -> bool:

@@ -220,7 +220,9 @@ def _half_done(core: Core) -> set[str]:
         thrown = [row for row in trash.every(rows) if row["kind"] == "layer"]
     claimed = {trash.entry_name(row["sequence"], row["id"]) for row in thrown if row["kept"]}
     for entry in entries:
-        if entry not in claimed:
+        number = entry.partition("-")[0]
+        ours = number.isascii() and number.isdigit() and int(number) <= core.ledger.sequence  # else gc's, for lost+found
+        if entry not in claimed and ours:
             driver.free(entry)
     return (placed & {row["id"] for row in thrown}) | staged
 

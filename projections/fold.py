@@ -122,6 +122,11 @@ def _store_wiped(rows: Rows, event: Row, meta: Meta) -> Iterator[RowChange]:
             yield from trash.thrown(kind, old, event.get("kept", True), meta.sequence, meta.time_ns)
 
 
+def _rows_restated(rows: Rows, event: Row, meta: Meta) -> Iterator[RowChange]:
+    for found, value in event["rows"].items():
+        yield found.encode("utf-8", "surrogateescape"), value
+
+
 _HANDLERS: dict[str, Callable[[Rows, Row, Meta], Iterator[RowChange]]] = {
     "StoreCreated": _store_created,
     "LayerCreated": _create("layer"),
@@ -146,6 +151,8 @@ _HANDLERS: dict[str, Callable[[Rows, Row, Meta], Iterator[RowChange]]] = {
     "Unpinned": _edit(lambda row, event: {"pins": [pin for pin in row.get("pins", ()) if pin != event["pin"]]}),
     "TrashFreed": _trash_freed,
     "StoreWiped": _store_wiped,
+    "StoreMended": lambda rows, event, meta: iter(()),
+    "RowsRestated": _rows_restated,
     "Mounted": lambda rows, event, meta: mounts.mounted(rows, event),
     "Unmounted": lambda rows, event, meta: mounts.unmounted(rows, event),
 }

@@ -50,7 +50,8 @@ def diff_applied(rows: Rows, event: Row, sequence: int) -> Iterator[RowChange]:
     old = get(rows, "layer", event["id"])
     if old is not None:
         generation = old["generation"] + (0 if event.get("in_place") else 1)
-        yield from put(rows, old, edited(old, sequence, contents=event["contents"], generation=generation))
+        anew = generation if event.get("anew") else None
+        yield from put(rows, old, edited(old, sequence, contents=event["contents"], generation=generation, anew=anew))
 
 
 def opened(rows: Rows, event: Row, sequence: int) -> Iterator[RowChange]:

@@ -185,5 +185,8 @@ WORDS: dict[str, Callable[[Teller, Any], list[Words]]] = {
     "TrashFreed": lambda teller, event: [("−", f"{units.count(len(event['entries']), 'deleted thing')} freed for good")],
     "Pinned": lambda teller, event: [("~", f"{teller.call(event['kind'], event['id'])} pinned ({event['pin']})")],
     "Unpinned": lambda teller, event: [("~", f"{teller.call(event['kind'], event['id'])} no longer pinned ({event['pin']})")],
+    "StoreMended": lambda teller, event: [("~", f"{event['tool']}: {one}") for one in event["did"]]
+    + [("−", f"{event['tool']}: lost {one}") for one in event.get("lost", ())],
+    "RowsRestated": lambda teller, event: [("~", f"{units.count(len(event['rows']), 'row')} as a checkpoint had them")],
     "StoreWiped": lambda teller, event: [("−", "everything" + ("" if event.get("kept", True) else ", for good"))],
 }

@@ -198,5 +198,6 @@ _INVERSE = {
     "LayerDiffApplied": _contents,
     "LayerOpenedForWriting": _nothing,
     "LayerKeyed": _nothing,
+    "StoreMended": _nothing,
     "TrashFreed": _freed,
 }

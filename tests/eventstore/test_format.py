@@ -57,10 +57,14 @@ def test_page_names_every_magic_and_size() -> None:
     assert (segments.FIRST_BYTES, segments.BYTES_MAX, frame.PAYLOAD_BYTES_MAX) == (128 << 10, 8 << 20, 64 << 20)
 
 
-def test_golden_journal_of_version_1_reads_as_it_did(tmp_path: Path) -> None:
+GOLDENS = ("journal-v1", "journal-v1-mended")
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden_journal_of_version_1_reads_as_it_did(tmp_path: Path, name: str) -> None:
     (tmp_path / "journal").mkdir()
-    shutil.copy(GOLDEN / "journal-v1.segment", tmp_path / "journal" / segments.file_name(1, 1))
-    expected = json.loads((GOLDEN / "journal-v1.json").read_text(encoding="utf-8"))
+    shutil.copy(GOLDEN / f"{name}.segment", tmp_path / "journal" / segments.file_name(1, 1))
+    expected = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
     with Ledger(str(tmp_path), fold=fold, read_only=True) as ledger:
         found = list(ledger.history())
         assert list(ledger.verify()) == []
@@ -77,7 +81,7 @@ def test_golden_journal_of_version_1_reads_as_it_did(tmp_path: Path) -> None:
 
 
 def test_golden_journal_has_every_event_type() -> None:
-    commits = json.loads((GOLDEN / "journal-v1.json").read_text(encoding="utf-8"))
+    commits = [commit for name in GOLDENS for commit in json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))]
     golden = {event["type"] for commit in commits for event in commit["events"]}
     assert golden == set(codec.VERSIONS) - {"RunStarted"}
 

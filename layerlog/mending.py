@@ -1,0 +1,290 @@
+"""A whole journal made of what is left of one: the engine of ``journal salvage``, ``journal import`` and ``rebuild``.
+
+Everything is worked out first, and only read for it. Then, under the writer lock: the new journal is written aside,
+things that nothing claims are moved to ``lost+found/``, and the new journal takes the old one's place by one exchange of
+names; the old one is kept in ``quarantine/``. Sequence numbers stay: a commit that is lost is followed by a commit of the
+same number that says so, since trash entries, heads and people name commits by number.
+
+Nothing is removed. A crash before the exchange leaves the store as it was, but for what went to ``lost+found/``, which
+nothing claimed; the tool is run again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from layerlog.adopting import gather
+from layerlog.decide.adopting import Adoption, adopt
+from layerlog.drivers import syscalls
+from layerlog.drivers.choose import open_driver
+from layerlog.eventstore import codec, disk
+from layerlog.eventstore.blobs import Blobs
+from layerlog.eventstore.envelope import envelope
+from layerlog.eventstore.errors import InUse
+from layerlog.eventstore.genesis import journal_folder
+from layerlog.eventstore.journal import GENESIS, LOCK, Journal, make_first_segment
+from layerlog.eventstore.leases import Leases, describe
+from layerlog.eventstore.locks import FileLock
+from layerlog.eventstore.position import PositionFile, boot_id
+from layerlog.eventstore.reading import POSITION, SEGMENTS
+from layerlog.eventstore.rows import Overlay, Rows, Table
+from layerlog.eventstore.state import CHECKPOINTS, Meta, fold_commit
+from layerlog.eventstore.tail import CUT, LOST, QUARANTINE
+from layerlog.mending_moves import Move, moves
+from layerlog.projections.fold import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.eventstore.scavenge import Lost
+    from layerlog.remains import Remains
+
+ASIDE = "mending.new"
+LOST_AND_FOUND = "lost+found"
+BATCH_BYTES = 1 << 20
+ROWS_BYTES = 2 << 20
+"""About so many bytes of restated rows go into one commit."""
+
+
+class Mending:
+    """What is going to be done, in words and as data. ``lines`` is the plan; ``mend`` carries it out."""
+
+    def __init__(self, root: str, run_root: str, driver_name: str, tool: str, remains: Remains) -> None:
+        self.root, self.run_root, self.driver_name, self.tool, self.remains = root, run_root, driver_name, tool, remains
+        self.folder = journal_folder(root, driver_name)
+        self.driver = open_driver(driver_name, root, run_root)
+        self.blobs = Blobs(os.path.join(self.folder, "blobs"))
+        self.readable = 0
+        self.lost: list[Lost] = []
+        self.restated: dict[bytes, Any] = {}
+        self.slot = 0
+        """The first lost commit that no checkpoint covers: what is adopted stands there, so that later commits apply to it."""
+        self.early = Adoption()
+        self.adoption = Adoption()
+        """What is adopted at the end, since some later commit took it away again."""
+        self.moves: list[Move] = []
+
+    def lines(self) -> list[str]:
+        """What was found and what will be done, a line each."""
+        found = [f"{self.remains.what}: {self.readable} commits can be read", *self.remains.notes()]
+        found += [f"lost: {one}" for one in self.lost]
+        if self.restated:
+            found.append(f"restated from checkpoints: {len(self.restated)} rows that lost commits made or changed")
+        found += [*self.early.did, *self.adoption.did, *(move.words for move in self.moves)]
+        found += [f"lost: {one}" for one in self.adoption.lost]
+        return found
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing to mend."""
+        adopted = [*self.early.events, *self.adoption.events, *self.adoption.lose]
+        return not (self.lost or self.restated or adopted or self.moves or self.remains.notes())
+
+
+def plan(root: str, run_root: str, driver_name: str, tool: str, remains: Remains) -> Mending:
+    """Work out what can be brought back. Reads only. Raises UnknownFormat, StoreError."""
+    found = Mending(root, run_root, driver_name, tool, remains)
+    found.lost = remains.lost(_last_in_trash(found))
+    base, last = remains.checkpoint() if found.lost else (Table(), 0)
+    rows, mentioned, found.readable = _folded(found, base, last)
+    evidence = gather(rows, found.driver, found.blobs)
+    found.slot = next((max(one.first, last + 1, 2) for one in found.lost if one.last > max(last, 1)), 0)
+    if found.slot and found.readable:
+        found.early = adopt(rows, evidence)
+        rows, _, _ = _folded(found, base, last)
+    if last:
+        mine, _, _ = _folded(found, Table(), 0)
+        found.restated = _difference(mine, rows)
+    found.adoption = adopt(rows, evidence)
+    after = Overlay(rows)
+    if found.adoption.events:
+        after.update(fold_commit(fold, after, Meta(1, 1, ""), found.adoption.events, None, None).items())
+    found.moves = moves(found, after, mentioned)
+    return found
+
+
+def _last_in_trash(found: Mending) -> int:
+    """The newest commit that a trash entry names: it was made, whatever the journal says."""
+    numbers = [entry.partition("-")[0] for entry in found.driver.trash()]
+    return max((int(number) for number in numbers if number.isdigit() and len(number) < 19), default=0)
+
+
+def _folded(found: Mending, base: Table, after: int) -> tuple[Overlay, set[str], int]:
+    """The rows after all readable commits beyond *after*, every blob that any commit mentions, and how many commits there are."""
+    from layerlog.blob_keeping import blobs_in
+
+    rows = Overlay(base)
+    mentioned: set[str] = set()
+    count = 0
+    waiting = list(found.early.events)
+    for sequence, time_ns, payload in found.remains.commits():
+        document = codec.decode(payload)
+        count += 1
+        if waiting and sequence > found.slot:
+            rows.update(fold_commit(fold, rows, Meta(found.slot, time_ns - 1, ""), waiting, None, None).items())
+            waiting = []
+        for event in document["events"]:
+            mentioned.update(blobs_in(event))
+        if sequence > after:
+            meta = Meta(sequence, time_ns, document["envelope"].get("actor", ""))
+            rows.update(fold_commit(fold, rows, meta, document["events"], document.get("key"), document.get("print")).items())
+    if waiting:
+        rows.update(fold_commit(fold, rows, Meta(found.slot, 1, ""), waiting, None, None).items())
+    return rows, mentioned, count
+
+
+def _difference(mine: Rows, best: Rows) -> dict[bytes, Any]:
+    """What has to be put or (None) taken away to make *mine* equal *best*."""
+    have, want = dict(mine.scan(b"")), dict(best.scan(b""))
+    return {key: want.get(key) for key in {*have, *want} if have.get(key) != want.get(key)}
+
+
+# --- carrying it out
+
+
+def mend(found: Mending, *, actor: str = "", reason: str = "", command: str = "") -> int:
+    """Do what was planned; the last commit of the new journal. Durable on return.
+
+    Raises InUse while somebody works on the store, OSError and StoreError when the disk refuses; then the old journal,
+    if there was one, is still in its place.
+    """
+    disk.make_folders(found.folder)
+    with FileLock(os.path.join(found.folder, LOCK)):
+        holders = Leases(os.path.join(found.folder, "leases")).holders()
+        for holder_id, note in holders.items():
+            raise InUse(id=holder_id, holder=describe(note))
+        found.driver.setup()
+        who = envelope(actor=actor, reason=reason, command=command)
+        last = _write_aside(found, who)
+        for move in found.moves:
+            move.act()
+        for layer_id in found.adoption.lose:
+            if found.driver.exists(layer_id):
+                found.driver.lose(layer_id)
+        found.driver.sync_places()
+        _switch(found)
+    return last
+
+
+def _write_aside(found: Mending, who: dict[str, Any]) -> int:
+    """The new ledger, whole and durable, beside the old one."""
+    aside = os.path.join(found.folder, ASIDE)
+    shutil.rmtree(aside, ignore_errors=True)
+    disk.make_folder(aside)
+    commits = _numbered(found, who)
+    _, first_ns, genesis = next(commits)
+    make_first_segment(aside, genesis, durable=True, time_ns=first_ns)
+    journal = Journal.open(aside)
+    try:
+        journal.begin()
+        try:
+            payloads: list[bytes] = []
+            times: list[int] = []
+            for _, time_ns, payload in commits:
+                payloads.append(payload)
+                times.append(time_ns)
+                if sum(map(len, payloads)) >= BATCH_BYTES or len(payloads) >= 512:
+                    journal.append(payloads, times)
+                    payloads, times = [], []
+            if payloads:
+                journal.append(payloads, times)
+        finally:
+            journal.end()
+        return journal.position.sequence
+    finally:
+        journal.close()
+
+
+def _numbered(found: Mending, who: dict[str, Any]) -> Iterator[tuple[int, int, bytes]]:
+    """Every commit of the new journal: what was read, a word about what was lost, and what was worked out."""
+    encoder = codec.Encoder()
+    why = {sequence: one.why for one in found.lost for sequence in range(one.first, one.last + 1)}
+    before = time_ns = 0
+
+    def fill(until: int) -> Iterator[tuple[int, int, bytes]]:
+        nonlocal before, time_ns
+        for sequence in range(before + 1, until + 1):
+            time_ns += 1
+            said = {"type": "StoreMended", "tool": found.tool, "did": [], "lost": [f"commit {sequence}: {why.get(sequence, 'no record')}"]}
+            instead = found.early.events if sequence == found.slot else []
+            yield sequence, time_ns, found.remains.genesis() if sequence == 1 else encoder.encode([*instead, said], who)
+        before = max(before, until)
+
+    for sequence, read_ns, payload in found.remains.commits():
+        if not before and sequence > 1:
+            time_ns = max(read_ns - sequence, 1)
+        yield from fill(sequence - 1)
+        before, time_ns = sequence, max(read_ns, time_ns + 1)
+        yield sequence, time_ns, payload
+    if not before:
+        time_ns = time.time_ns() - max(why, default=1) - 1
+    yield from fill(max(1, *why) if why else 1)
+    for events in _closing(found):
+        before, time_ns = before + 1, max(time.time_ns(), time_ns + 1)
+        yield before, time_ns, encoder.encode(events, who)
+
+
+def _closing(found: Mending) -> Iterator[list[Any]]:
+    """The commits that come after what was read: rows of checkpoints, what is adopted, the account of it all."""
+    piece: dict[str, Any] = {}
+    size = 0
+    for key, value in sorted(found.restated.items()):
+        piece[key.decode("utf-8", "surrogateescape")] = value
+        size += len(key) + len(repr(value))
+        if size > ROWS_BYTES:
+            yield [{"type": "RowsRestated", "rows": piece}]
+            piece, size = {}, 0
+    if piece:
+        yield [{"type": "RowsRestated", "rows": piece}]
+    for start in range(0, len(found.adoption.events), 2000):
+        yield found.adoption.events[start : start + 2000]
+    lost = [str(one) for one in found.lost] + found.adoption.lost
+    did = [*found.remains.notes(), *found.early.did, *found.adoption.did, *(move.words for move in found.moves)]
+    said = {"type": "StoreMended", "tool": found.tool, "did": did or [f"{found.readable} commits kept"]}
+    yield [{**said, "lost": lost} if lost else said]
+
+
+def _switch(found: Mending) -> None:
+    """The new journal takes its place; the old one goes to quarantine. A process that has the old one open is told by the position."""
+    folder, aside = found.folder, os.path.join(found.folder, ASIDE)
+    old, new = os.path.join(folder, SEGMENTS), os.path.join(aside, SEGMENTS)
+    if os.path.isdir(old):
+        _exchange(old, new)
+        quarantine = os.path.join(folder, QUARANTINE)
+        disk.make_folder(quarantine)
+        kept = os.path.join(quarantine, f"journal-{time.time_ns()}")
+        disk.rename(new, kept)
+        for name in os.listdir(quarantine):  # what says that the old one was cut off
+            if name == CUT or name.startswith(f"{LOST}-"):
+                disk.rename(os.path.join(quarantine, name), os.path.join(kept, name))
+        disk.sync_folder(quarantine)
+    else:
+        disk.rename(new, old)
+    disk.rename(os.path.join(aside, GENESIS), os.path.join(folder, GENESIS))
+    disk.sync_folder(folder)
+    journal = Journal.open(folder, read_only=True)  # the position there is of the other journal: the end is found anew
+    try:
+        published = PositionFile(os.path.join(folder, POSITION), journal.id, read_only=False)
+        published.publish(journal.position)
+        published.close()
+    finally:
+        journal.close()
+    disk.write_beside(os.path.join(folder, "settled"), boot_id().hex().encode(), durable=False)
+    shutil.rmtree(os.path.join(folder, CHECKPOINTS), ignore_errors=True)  # of the other journal: made again
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(old: str, new: str) -> None:
+    """Swap two names at once; where the file system cannot, by two renames (a crash in between: ``rebuild`` goes on)."""
+    try:
+        syscalls.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), syscalls.RENAME_EXCHANGE)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        disk.rename(old, new + ".old")
+        disk.rename(new, old)
+        disk.rename(new + ".old", new)

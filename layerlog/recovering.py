@@ -1,0 +1,138 @@
+"""``recover``: settle all that a crash may have left, in the whole store, and say what was done.
+
+Opening a store settles what dead leases name (recovery.py) and stays quick. This looks at everything that can be put
+right without any data but the store's own: half-done layers, what overlay derives, mounts and their counts,
+checkpoints, the copy of the genesis. What was done is a commit. Nothing that a record claims is removed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from layerlog.blob_keeping import collect_if_idle
+from layerlog.check_files import missing_trash
+from layerlog.decide.restoring import not_kept
+from layerlog.eventstore import disk
+from layerlog.eventstore.errors import DriverError
+from layerlog.eventstore.journal import GENESIS, Journal
+from layerlog.eventstore.segments import HEADER_BYTES as SEGMENT_HEADER_BYTES
+from layerlog.projections import layers as layer_rows
+from layerlog.projections import trash
+from layerlog.projections.items import every
+from layerlog.recovery import _clear, _half_done, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.core import Core
+
+
+def recover_all(core: Core, *, do: bool = True) -> list[str]:
+    """What was done (*do*) or would be, a line each. Raises ReadOnlyStore.
+
+    Under a journal with holes nothing is settled, since what looks unclaimed may be claimed by what is lost.
+    """
+    found = [f"layer {layer_id}: {', '.join(steps)}" for layer_id, steps in getattr(core, "recovered", ())]
+    if core.ledger.has_damage():
+        return [*found, "the journal has damaged records: nothing more is settled before it is salvaged"]
+    if do:
+        core.must_write()
+    for part in (_layers, _trash, _derived, _genesis, _checkpoints, _leases):
+        found += part(core, do)
+    if do and found:
+        event = {"type": "StoreMended", "tool": "recover", "did": found}
+        core.ledger.commit(lambda rows: [event], envelope=core.terms.envelope)
+    return found
+
+
+def _layers(core: Core, do: bool) -> Iterator[str]:
+    """What is staged, superseded, deleted and still in place; or named by a dead lease."""
+    dead = {one for one in core.leases.dead() if not one.startswith(".")}
+    if not do:
+        driver = core.driver
+        yield from (f"layer {one}: to be settled" for one in sorted({*driver.staged(), *driver.superseded(), *dead}))
+        return
+    for layer_id in sorted(_half_done(core) | dead):
+        if steps := settle(core, layer_id):
+            yield f"layer {layer_id}: {', '.join(steps)}"
+
+
+def _trash(core: Core, do: bool) -> Iterator[str]:
+    """Names that are none of ours go to lost+found; a restore that cannot be kept is promised no more."""
+    for entry in core.driver.trash():
+        number = entry.partition("-")[0]
+        if not (number.isascii() and number.isdigit()) or int(number) > core.sequence:
+            if do:
+                core.driver.lose_other("trash", entry)
+            yield f"trash/{entry}: no deletion claims it; to lost+found"
+    for row in list(missing_trash(core)):
+        entry = trash.entry_name(row["sequence"], row["id"])
+        if do:
+            core.ledger.commit(lambda rows, entry=entry: not_kept(rows, entry), envelope=core.terms.envelope)  # type: ignore[misc]
+        yield f"layer {row['id']}: its contents are gone from the trash; it cannot be restored any more"
+
+
+def _derived(core: Core, do: bool) -> Iterator[str]:
+    """overlay's links and short names, from the records."""
+    with core.reading() as rows:
+        chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in every(rows.own, "layer")}
+    for layer_id, chain in chains.items():
+        if not core.driver.exists(layer_id):
+            continue
+        with suppress(DriverError):  # check names what cannot be read
+            wrong = core.driver.derive(layer_id, chain) if do else core.driver.underived(layer_id, chain)
+            if wrong:
+                yield f"layer {layer_id}: {', '.join(wrong)} written from the records"
+
+
+def _genesis(core: Core, do: bool) -> Iterator[str]:
+    """The copy of the journal's first bytes."""
+    journal = Journal.open(core.ledger.folder, read_only=True)
+    try:
+        first = next(iter(journal.frames(journal.start())), None)
+        if first is None or first.sequence != 1:
+            return
+        whole = os.pread(journal.read_fd(1), first.end, 0)
+    finally:
+        journal.close()
+    path = os.path.join(core.ledger.folder, GENESIS)
+    try:
+        with open(path, "rb") as file:
+            copy = file.read()
+    except OSError:
+        copy = b""
+    if copy != whole and len(whole) > SEGMENT_HEADER_BYTES:
+        if do:
+            disk.write_beside(path, whole, durable=True)
+        yield "genesis: copied again from the journal"
+
+
+def _checkpoints(core: Core, do: bool) -> Iterator[str]:
+    """Runs that hold something else than a replay gives."""
+    from layerlog.verify_checkpoints import checkpoints
+
+    journal = Journal.open(core.ledger.folder, read_only=True)
+    try:
+        wrong = [finding.id for finding in checkpoints(journal)]
+    finally:
+        journal.close()
+    for name in wrong:
+        path = os.path.join(core.ledger.folder, "checkpoints", os.path.basename(name.removeprefix("checkpoint ")))
+        if do:
+            disk.unlink(path)
+        yield f"{name}: dropped, it is made again"
+
+
+def _leases(core: Core, do: bool) -> Iterator[str]:
+    """Dead leases that name no layer, and blobs that their holders left."""
+    dead = [one for one in core.leases.dead() if one.startswith(".")]
+    if not do:
+        yield from (f"lease {one}: its holder is dead" for one in dead)
+        return
+    if collect_if_idle(core) is not None:
+        core.driver.tidy()
+        for one in dead:
+            _clear(core, one)
+            yield f"lease {one}: its holder is dead; cleared"

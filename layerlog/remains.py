@@ -1,0 +1,160 @@
+"""What is left of a store's records: a journal with holes, an export of one, or nothing but checkpoints.
+
+Each kind of remains gives the same four things: the commits that can be read, which ones are known to be lost, the
+rows that checkpoints hold, and commit 1. ``mending.py`` makes a whole journal of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from layerlog.eventstore import codec
+from layerlog.eventstore.envelope import process_facts
+from layerlog.eventstore.errors import InvalidImage
+from layerlog.eventstore.genesis import genesis_event
+from layerlog.eventstore.rows import Table
+from layerlog.eventstore.scavenge import Lost, Scavenger, genesis_copy, orphaned_runs, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerlog.core import Core
+
+EXPORT_FORMAT = 1
+
+
+class Remains:
+    """Nothing is left: the base of the others, and what ``rebuild`` of a store without checkpoints has."""
+
+    what = "no journal"
+
+    def __init__(self, folder: str, driver: str) -> None:
+        self.folder, self.driver = folder, driver
+
+    def commits(self) -> Iterator[tuple[int, int, bytes]]:
+        """Sequence, time and payload of each commit that can be read, in order."""
+        return iter(())
+
+    def lost(self, known_last: int) -> list[Lost]:
+        """Commits that were made and cannot be read. *known_last*: a commit that is known to have been made."""
+        return [Lost(1, known_last, "no journal")] if known_last else []
+
+    def checkpoint(self) -> tuple[Table, int]:
+        """Rows as they were after some commit, and which."""
+        return Table(), 0
+
+    def notes(self) -> list[str]:
+        """What else there is to say."""
+        return []
+
+    def genesis(self) -> bytes:
+        """The payload of commit 1, where it is not among the commits."""
+        copy = genesis_copy(self.folder)
+        return copy or codec.Encoder().encode([genesis_event(driver=self.driver, options=[])], process_facts())
+
+
+class Orphaned(Remains):
+    """The journal is gone; its checkpoints may be here."""
+
+    def __init__(self, folder: str, driver: str) -> None:
+        super().__init__(folder, driver)
+        self._rows, self._last = rows_of(orphaned_runs(folder))
+
+    def checkpoint(self) -> tuple[Table, int]:
+        return self._rows, self._last
+
+    def lost(self, known_last: int) -> list[Lost]:
+        first = 2 if genesis_copy(self.folder) else 1
+        last = max(self._last, known_last)
+        return [Lost(first, last, "no journal")] if last >= first else []
+
+    def notes(self) -> list[str]:
+        known = [f"checkpoints know the state after commit {self._last}"] if self._last else []
+        return known or ["the records themselves are lost: names, metadata, containers, and images whose manifests are gone"]
+
+
+class Damaged(Remains):
+    """A journal with holes."""
+
+    what = "a damaged journal"
+
+    def __init__(self, folder: str, driver: str) -> None:
+        """Raises FileNotFoundError (no segment), JournalError (nothing in it is readable), UnknownFormat."""
+        super().__init__(folder, driver)
+        self.scavenger = Scavenger(folder)
+
+    def commits(self) -> Iterator[tuple[int, int, bytes]]:
+        return self.scavenger.payloads()
+
+    def lost(self, known_last: int) -> list[Lost]:
+        return self.scavenger.lost(known_last)
+
+    def checkpoint(self) -> tuple[Table, int]:
+        return self.scavenger.checkpoint()
+
+    def notes(self) -> list[str]:
+        return [f"segment {one.segment}, byte {one.offset}: a flipped bit, set right" for one in self.scavenger.mended()]
+
+
+class Exported(Remains):
+    """What ``journal export`` wrote."""
+
+    what = "an export"
+
+    def __init__(self, folder: str, driver: str, path: str) -> None:
+        """Raises InvalidImage when *path* is no export, or has a hole."""
+        super().__init__(folder, driver)
+        self.path = path
+        expected = 0
+        for expected, (sequence, _, _) in enumerate(self.commits(), 1):
+            if sequence != expected:
+                raise InvalidImage(where=path, why=f"commit {sequence} where commit {expected} should be")
+        if not expected:
+            raise InvalidImage(where=path, why="it holds no commit")
+        self._last = expected
+
+    def commits(self) -> Iterator[tuple[int, int, bytes]]:
+        with open(self.path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines):
+                try:
+                    found = json.loads(line)
+                    if number == 0:
+                        if found["export"] != EXPORT_FORMAT:
+                            raise ValueError(f"format {found['export']!r}")
+                        continue
+                    payload = found["payload"].encode("ascii")
+                    codec.decode(payload)
+                    yield int(found["sequence"]), int(found["time_ns"]), payload
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise InvalidImage(where=self.path, why=f"line {number + 1} is no line of an export ({error})") from error
+
+    def lost(self, known_last: int) -> list[Lost]:
+        return [Lost(self._last + 1, known_last, "made after the export")] if known_last > self._last else []
+
+
+def export(core: Core, path: str) -> int:
+    """Write every commit as a line of JSON, its payload as it is in the journal; how many. *path* is made anew, whole or not at all."""
+    from layerlog.eventstore import disk
+    from layerlog.eventstore.journal import Journal
+
+    aside = f"{os.path.abspath(path)}.{os.urandom(6).hex()}.new"
+    journal = Journal.open(core.ledger.folder, read_only=True, durable=True)
+    count = 0
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="ascii") as out:
+            out.write(json.dumps({"export": EXPORT_FORMAT, "driver": core.driver_name, "last": journal.position.sequence}) + "\n")
+            for frame in journal.frames(journal.start()):
+                assert frame.payload is not None
+                line = {"sequence": frame.sequence, "time_ns": frame.time_ns, "payload": frame.payload.decode("ascii")}
+                out.write(json.dumps(line) + "\n")
+                count += 1
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(aside, path)
+    finally:
+        disk.unlink(aside)
+        journal.close()
+    return count
