@@ -67,10 +67,10 @@ def compare(old: View | None, new: View) -> Iterator[Change]:
     return iter(with_parents(found, folders))
 
 
-def with_parents(found: list[Change], folders: dict[bytes, Node]) -> list[Change]:
-    """Sorted, and with every folder in which something changed."""
+def with_parents(found: list[Change], folders: dict[bytes, Node], of_modified: bool = True) -> list[Change]:
+    """Sorted, and with every folder in which something changed; without *of_modified* only where something came or went."""
     paths = {change.path for change in found if change.path in folders}
-    for change in list(found):
+    for change in [change for change in found if of_modified or change.kind != MODIFY]:
         parent = change.path.rpartition(b"/")[0]
         while parent and parent not in paths:
             paths.add(parent)

@@ -22,6 +22,7 @@ import os
 import stat
 
 from layerlog.drivers import durable, mounts
+from layerlog.drivers.contents_swap import begun, swap_contents
 from layerlog.drivers.homes import Home, StagedTree, failing
 from layerlog.eventstore.errors import InvalidID
 
@@ -154,6 +155,14 @@ class Overlay(Home):
 
             copied = copy_tree(self._diff(base), diff)
         return copied
+
+    def swap(self, layer_id: str) -> None:
+        """While it is mounted only what lies in ``diff`` can change place: the kernel holds the rest."""
+        if self.mounted(layer_id) or begun(self._staging(layer_id)):
+            with failing(self.name, "swapping", layer_id):
+                swap_contents(self._staging(layer_id), self.path(layer_id))
+        else:
+            super().swap(layer_id)
 
     def _placed(self, layer_id: str) -> None:
         """Make the layer's short name, where it is missing or points elsewhere."""

@@ -1,4 +1,4 @@
-"""How many bytes of regular files do some changes bring?"""
+"""How many bytes do some changes bring, in files and symlinks?"""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def size_of(changes: Iterable[Change]) -> int:
-    """Sum over added and modified regular files; hard links count once, folders 0."""
+    """Sum over added and modified files; a symlink counts by the length of its target, hard links once, folders 0."""
     total = 0
     seen: set[tuple[int, int]] = set()
     for change in changes:
-        if change.node is None or not stat.S_ISREG(change.node.found.st_mode):
+        if change.node is None or stat.S_ISDIR(change.node.found.st_mode):
             continue
         found = change.node.found
         if found.st_nlink > 1:

@@ -66,18 +66,18 @@ def header(entry: Entry) -> bytes:
     if not records:
         return block
     data = b"".join(_record(key, records[key]) for key in sorted(records))
-    extended = Entry(b"", b"x", 0o644, size=len(data))
-    folder, _, base = _ascii_part(entry.name).rstrip(b"/").rpartition(b"/")
-    extended_name = ((folder[: 99 - 13 - min(len(base), 60)] + b"/" if folder else b"") + b"PaxHeaders.0/" + base)[:100]
+    folder, slash, base = entry.name.rpartition(b"/")
+    extended_name = _ascii_part(folder + slash + b"PaxHeaders.0" + (b"/" + base if base else b"")).rstrip(b"/")
     zero = {key: b"%0*o\0" % (digits, 0) for key, digits in ((b"uid", 7), (b"gid", 7), (b"mtime", 11))}
     zero[b"size"] = b"%011o\0" % len(data)
-    return _block(extended_name, b"", b"", extended, zero) + data + bytes(-len(data) % _BLOCK) + block
+    extended = _block(extended_name, b"", b"", Entry(b"", b"x"), zero, bytes(16))  # as Go's archive/tar sets it, for the same digests
+    return extended + data + bytes(-len(data) % _BLOCK) + block
 
 
-def _block(name: bytes, prefix: bytes, link: bytes, entry: Entry, numbers: dict[bytes, bytes]) -> bytes:
+def _block(name: bytes, prefix: bytes, link: bytes, entry: Entry, numbers: dict[bytes, bytes], device: bytes = b"") -> bytes:
     parts = [
         name.ljust(100, b"\0"), b"%07o\0" % entry.mode, numbers[b"uid"], numbers[b"gid"], numbers[b"size"], numbers[b"mtime"], b" " * 8,
-        entry.kind, link.ljust(100, b"\0"), _MAGIC, bytes(64), b"%07o\0" % entry.major, b"%07o\0" % entry.minor,
+        entry.kind, link.ljust(100, b"\0"), _MAGIC, bytes(64), device or b"%07o\0%07o\0" % (entry.major, entry.minor),
         prefix.ljust(155, b"\0"), bytes(12),
     ]  # fmt: skip
     block = b"".join(parts)

@@ -47,9 +47,8 @@ def written(view: View, look: bool = True) -> Iterator[Change]:
                     folders[change.path] = change.node
                     inner = known if known is not None and known.is_folder else None
                     todo.append((change.path[1:], inner, hidden))
-    if not new:
-        return iter(with_parents(found, folders))
-    return iter(sorted(with_parents(found, folders) + new, key=operator.attrgetter("path")))
+    listed = with_parents(found, folders, of_modified=False)  # as the original's overlay driver, not as its comparison of trees
+    return iter(sorted(listed + new, key=operator.attrgetter("path")) if new else listed)
 
 
 def _new_folder(fd: int, path: bytes, new: list[Change]) -> list[bytes]:
@@ -68,7 +67,7 @@ def _new_folder(fd: int, path: bytes, new: list[Change]) -> list[bytes]:
 
 
 def written_bytes(view: View) -> int:
-    """Bytes of the regular files that the nearest layer of *view* holds; hard links once."""
+    """Bytes of the files and symlinks that the nearest layer of *view* holds; hard links once."""
     total = 0
     seen: set[int] = set()
     todo = [b""]
@@ -78,13 +77,13 @@ def written_bytes(view: View) -> int:
             prefix = path + b"/" if path else b""
             with os.scandir(opened.get(path)) as entries:
                 for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
+                    if not entry.is_dir(follow_symlinks=False):
                         found = entry.stat(follow_symlinks=False)
                         if found.st_nlink == 1 or found.st_ino not in seen:
                             total += found.st_size
                             if found.st_nlink > 1:
                                 seen.add(found.st_ino)
-                    elif entry.is_dir(follow_symlinks=False):
+                    else:
                         todo.append(prefix + entry.name.encode("utf-8", "surrogateescape"))
     return total
 

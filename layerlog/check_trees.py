@@ -1,8 +1,10 @@
 """Are the contents of each layer what its record says: the same tar again, and the same tree?
 
 The tree that a chain of tars should give is folded from their headers and compared with what the driver shows:
-kind, owner, size, permission bits, times of files in seconds. Skipped where it means nothing: a layer that was
-mounted for writing, or above one; owners and devices where the user who unpacked could not set them.
+kind, owner, size, permission bits, times of files in seconds. A layer that was opened for writing after it was
+filled is judged like any other: what was written there is not what its record describes. Skipped where it means
+nothing: above a layer that is not sound or whose tars do not tell the whole tree (see ``foretold``); owners and
+devices where the user who unpacked could not set them.
 """
 
 from __future__ import annotations
@@ -62,18 +64,47 @@ def contents(core: Core, quick: bool) -> Iterator[Finding]:
         layers = every(rows, "layer")
         chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in layers}  # of other stores, too: read, and never mended
     sound: set[str] = set()
+    whole_tars = foretold(core, layers)
     by_id = {row["id"]: row for row in reversed(layers)}  # one's own hides that of another store
     for row in layers:
         findings = [] if core.leases.holder(row["id"]) else list(_layer(core, row))
         if findings and core.layer_row(row["id"]) != row:
             continue  # changed or deleted while we looked
         yield from _flagged(row, findings)
-        # Over earlier contents only the last tar is known: its digest was checked, the whole tree cannot be foretold.
-        if not findings and "contents" in row and "opened" not in row and row["generation"] in (0, row.get("anew")):
+        whole = [row["id"], *chains[row["id"]]]
+        if findings or row["id"] not in whole_tars or not sound.issuperset(whole[1:]):
+            continue
+        findings = [] if quick else list(_tree(core, [by_id[one] for one in whole]))
+        if core.layer_row(row["id"]) != row:
+            continue
+        yield from _flagged(row, findings)
+        if not findings:  # else each layer above it would be told the same
             sound.add(row["id"])
-            whole = [row["id"], *chains[row["id"]]]
-            if not quick and sound.issuperset(whole):
-                yield from _flagged(row, _tree(core, [by_id[one] for one in whole]))
+
+
+def foretold(core: Core, layers: list[Row]) -> set[str]:
+    """IDs of layers that held nothing before their one tar was applied: their headers tell all that they add.
+
+    A layer made of a tar is one. For one that was made empty and filled later the history is read, since its
+    record does not tell what was written into it before.
+    """
+    found = {row["id"] for row in layers if "contents" in row and row["generation"] in (0, row.get("anew"))}
+    asked = {row["id"] for row in layers if "contents" in row and row["generation"] == 1} - found
+    empty: set[str] = set()
+    for commit in core.ledger.history() if asked else ():
+        for event in commit.events:
+            layer_id = event.get("id")
+            if layer_id not in asked:
+                continue
+            if event["type"] == "LayerCreated":
+                found.discard(layer_id)  # another layer of that ID was before it
+                (empty.discard if event.get("contents") or event.get("opened") else empty.add)(layer_id)
+            elif event["type"] == "LayerOpenedForWriting":
+                empty.discard(layer_id)
+            elif event["type"] == "LayerDiffApplied" and layer_id in empty:
+                empty.discard(layer_id)
+                found.add(layer_id)
+    return found
 
 
 def _flagged(row: Row, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -91,8 +122,9 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
             yield Finding(MISSING, "layer", layer_id, f"layer {layer_id}: its folder is missing", proof, f"layerlog repair {layer_id}")
         return
     expected = row.get("contents", {})
-    if "opened" in row or not expected.get("tar_split"):
+    if not expected.get("tar_split"):
         return
+    since = f"; it was opened for writing in commit {row['opened']}" if "opened" in row else ""
     digest, size = hashlib.sha256(), 0
     try:
         with core.blobs_with(expected["tar_split"]["blob"]).open(expected["tar_split"]["blob"]) as record:
@@ -105,11 +137,11 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
         return
     except (ContentsDamaged, DriverError, OSError, EOFError) as error:
         message = f"layer {layer_id}: file integrity checksum failed"
-        yield Finding(CONTENT, "layer", layer_id, message, str(error), f"layerlog repair {layer_id}")
+        yield Finding(CONTENT, "layer", layer_id, message, f"{error}{since}", f"layerlog repair {layer_id}")
         return
     found = f"sha256:{digest.hexdigest()}"
     if (found, size) != (expected["diff_digest"], expected["diff_size"]):
-        proof = f"its diff has {size} bytes and digest {found}; recorded are {expected['diff_size']} and {expected['diff_digest']}"
+        proof = f"its diff has {size} bytes and digest {found}; recorded are {expected['diff_size']} and {expected['diff_digest']}{since}"
         message = f"layer {layer_id}: layer content incorrect digest"
         yield Finding(CONTENT, "layer", layer_id, message, proof, f"layerlog repair {layer_id}")
 
@@ -128,6 +160,7 @@ def _tree(core: Core, chain: list[Row]) -> Iterator[Finding]:
         message = f"layer {layer_id}: its tree cannot be read"
         yield Finding(CONTENT, "layer", layer_id, message, str(error), f"layerlog check --quick, then layerlog repair {layer_id}")
         return
+    since = f"; it was opened for writing in commit {chain[0]['opened']}" if "opened" in chain[0] else ""
     owners = os.geteuid() == 0 and not any(row["contents"].get("left_out") for row in chain)
     for path in sorted({*expected, *found} - {""}):
         wanted, seen = expected.get(path), found.get(path)
@@ -140,7 +173,7 @@ def _tree(core: Core, chain: list[Row]) -> Iterator[Finding]:
         else:
             continue
         message = f"layer {layer_id}: {said}, layer content modified"
-        yield Finding(CONTENT, "layer", layer_id, message, f"{core.driver.path(layer_id)}: {said}", f"layerlog repair {layer_id}")
+        yield Finding(CONTENT, "layer", layer_id, message, f"{core.driver.path(layer_id)}: {said}{since}", f"layerlog repair {layer_id}")
 
 
 class _Stream:

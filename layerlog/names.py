@@ -48,9 +48,9 @@ class NameMethods(Core):
     def set_big_data(self, kind: str, asked: str, item: str, data: bytes | BinaryIO) -> None:
         """Store bytes under a key; content and record are durable on return. Raises the kind's NotFound, InvalidBigDataName."""
         self.must_write()
-        check_key(item, kind)
         with self.reading() as rows:
             need_own(rows, kind, asked)
+        check_key(item, kind)
         with putting(self):
             digest, size = self.blobs.put(data)
             what = f"set-{kind}-data {asked} {item} {digest}"

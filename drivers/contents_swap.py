@@ -1,0 +1,45 @@
+"""How does a mounted overlay layer get its next generation? Its upper folder must stay; what lies in it changes place.
+
+As the original, which unpacks into the upper folder of a live mount: who looks meanwhile may see either, and files that
+are open stay what they were. Each step can be repeated after a crash, because the staged folder tells which is next:
+while ``diff`` is there, old entries leave; when it is called ``diff.coming``, new ones arrive; then staging goes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from layerlog.drivers import durable
+
+_COMING, _LEAVING = "diff.coming", "diff.leaving"
+
+
+def begun(staging: str) -> bool:
+    """Whether a ``swap_contents`` was cut short here: it alone can go on, mounted or not."""
+    return any(os.path.isdir(os.path.join(staging, name)) for name in (_COMING, _LEAVING))
+
+
+def swap_contents(staging: str, layer: str) -> None:
+    """Replace what lies in ``LAYER/diff`` by what lies in ``STAGING/diff``; nothing staged, nothing done. Durable on return."""
+    staged, coming, leaving = (os.path.join(staging, name) for name in ("diff", _COMING, _LEAVING))
+    upper = os.path.join(layer, "diff")
+    if os.path.isdir(staged):
+        durable.make_folder(leaving, 0o700)
+        _move_all(upper, leaving)
+        durable.rename(staged, coming)
+        durable.sync_folder(staging)
+    if os.path.isdir(coming):
+        found = os.stat(coming)
+        _move_all(coming, upper)
+        os.chown(upper, found.st_uid, found.st_gid)
+        os.chmod(upper, stat.S_IMODE(found.st_mode))
+        os.utime(upper, ns=(found.st_atime_ns, found.st_mtime_ns))
+    durable.remove_tree(staging)
+
+
+def _move_all(source: str, target: str) -> None:
+    for name in os.listdir(source):
+        durable.rename(os.path.join(source, name), os.path.join(target, name))
+    for folder in (source, target):
+        durable.sync_folder(folder)

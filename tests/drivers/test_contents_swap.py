@@ -1,0 +1,72 @@
+"""A mounted overlay layer gets its next generation in place, and a swap that was cut short is repeated to the same end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from layerlog import Store
+from layerlog.drivers import durable
+from layerlog.drivers.contents_swap import begun, swap_contents
+from tests.layerlog.builders import tar
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class _Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("cut_at", range(12))
+def test_a_swap_that_is_cut_short_at_any_rename_ends_the_same_when_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int
+) -> None:
+    staging, layer = tmp_path / "staging", tmp_path / "layer"
+    for folder, files in ((layer / "diff", ("both", "old", "d/old")), (staging / "diff", ("both", "new", "d/new"))):
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(f"{folder.parent.name} {name}")
+    wanted = _tree(staging / "diff")
+    calls = 0
+
+    def rename(old: str, new: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == cut_at:
+            raise _Cut
+        real(old, new)
+
+    real = durable.rename
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "rename", rename)
+        try:
+            swap_contents(str(staging), str(layer))
+        except _Cut:
+            assert begun(str(staging))
+    swap_contents(str(staging), str(layer))
+    assert _tree(layer / "diff") == wanted
+    assert not staging.exists()
+    swap_contents(str(staging), str(layer))
+    assert _tree(layer / "diff") == wanted
+
+
+@pytest.mark.root
+def test_a_diff_applied_to_a_mounted_layer_is_seen_in_the_mount(tmp_path: Path) -> None:
+    with Store(tmp_path / "root", tmp_path / "run", "overlay") as store:
+        store.import_layer(io.BytesIO(tar({"base": b"b", "gone": b"g"})), id="base")
+        store.create_layer("base", id="top")
+        mounted = Path(store.mount("top"))
+        (mounted / "written").write_text("w")
+        store.apply_diff("top", io.BytesIO(tar({"one": b"1", ".wh.gone": b""})))
+        assert sorted(path.name for path in mounted.iterdir()) == ["base", "one", "written"]
+        store.apply_diff("top", io.BytesIO(tar({"one": b"2", "two": b"2"})))
+        store.unmount("top")
+        mounted = Path(store.mount("top"))
+        assert sorted(path.name for path in mounted.iterdir()) == ["base", "one", "two", "written"]
+        assert (mounted / "one").read_bytes() == b"2"
+        store.shutdown(force=True)
+        assert list(store.check()) == []
