@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
     from layerlog.drivers.driver import Driver
 
-NAMES = ("overlay", "btrfs", "vfs")
+NAMES = ("overlay", "btrfs", "zfs", "vfs")
 """In the order in which they are tried where none was asked for (contract/cli.md §2); vfs works everywhere."""
+_UNTRIED = ("zfs",)
+"""Built and never run for real: used where it is asked for, never chosen."""
 
 
 def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str] = ()) -> Driver:
@@ -31,6 +33,10 @@ def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str]
         from layerlog.drivers.btrfs import Btrfs
 
         return Btrfs(root, run_root, options)
+    if name == "zfs":
+        from layerlog.drivers.zfs import ZFS
+
+        return ZFS(root, run_root, options)
     if name == "null":
         from layerlog.drivers.null import Null
 
@@ -48,6 +54,10 @@ def probe(name: str, root: str) -> str:
         from layerlog.drivers.btrfs import probe_btrfs
 
         return probe_btrfs(root)
+    if name == "zfs":
+        from layerlog.drivers.zfs import probe_zfs
+
+        return probe_zfs(root)
     return "" if name in NAMES else f"there is no driver {name!r}"
 
 
@@ -57,6 +67,6 @@ def first_working(root: str) -> str:
 
     if os.geteuid() == 0:
         for name in NAMES:
-            if not probe(name, root):
+            if name not in _UNTRIED and not probe(name, root):
                 return name
     return "vfs"

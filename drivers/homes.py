@@ -77,6 +77,10 @@ class Home:
     def _leaving(self, layer_id: str) -> None:
         """Called before a layer leaves its place."""
 
+    def _there(self, path: str) -> bool:
+        """Whether a layer's folder is at this place of the home."""
+        return os.path.isdir(path)
+
     def _move(self, old: str, new: str) -> None:
         """Give what *old* is in this home the name *new*; atomic, not durable. EEXIST or ENOTEMPTY where something is there."""
         durable.rename(old, new)
@@ -134,8 +138,8 @@ class Home:
     def place(self, layer_id: str) -> None:
         with failing(self.name, "placing", layer_id):
             staging, path = self._staging(layer_id), self.path(layer_id)
-            if not os.path.isdir(staging):
-                if os.path.isdir(path):
+            if not self._there(staging):
+                if self._there(path):
                     self._placed(layer_id)
                     return  # done before, by a call that was cut short
                 raise FileNotFoundError(errno.ENOENT, "nothing is staged", staging)
@@ -154,9 +158,9 @@ class Home:
         with failing(self.name, "swapping", layer_id):
             staging, path = self._staging(layer_id), self.path(layer_id)
             old = self._staging(_SUPERSEDED + layer_id)
-            if os.path.isdir(staging):
+            if self._there(staging):
                 # Two renames with a sync between, not RENAME_EXCHANGE: a repeated exchange would undo the first.
-                if os.path.isdir(path):
+                if self._there(path):
                     self._erase(old)
                     self._leaving(layer_id)
                     self._move(path, old)
@@ -191,7 +195,7 @@ class Home:
 
     def put_aside(self, layer_id: str, entry: str) -> bool:
         with failing(self.name, "putting aside", layer_id):
-            if not os.path.isdir(self.path(layer_id)):
+            if not self._there(self.path(layer_id)):
                 return True
             self.unmount(layer_id)
             self._leaving(layer_id)
@@ -206,7 +210,7 @@ class Home:
     def bring_back(self, entry: str, layer_id: str) -> None:
         with failing(self.name, "bringing back", layer_id):
             path = self.path(layer_id)
-            if not os.path.isdir(self._trash(entry)) and os.path.isdir(path):
+            if not self._there(self._trash(entry)) and self._there(path):
                 self._placed(layer_id)
                 return  # done before
             self._move(self._trash(entry), path)
@@ -214,7 +218,7 @@ class Home:
             self._sync_folders(os.path.dirname(path), os.path.join(self.home, "trash"))
 
     def in_trash(self, entry: str) -> bool:
-        return os.path.isdir(self._trash(entry))
+        return self._there(self._trash(entry))
 
     def trash(self) -> list[str]:
         return self._names("trash")

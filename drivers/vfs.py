@@ -46,7 +46,7 @@ class VFS(Home):
 
     def create(self, layer_id: str, chain: Sequence[str]) -> None:
         with failing(self.name, "creation", layer_id):
-            if os.path.isdir(self.path(layer_id)):
+            if self._there(self.path(layer_id)):
                 return
             self._fill(layer_id, chain[0] if chain else None)
             self._move(self._staging(layer_id), self.path(layer_id))

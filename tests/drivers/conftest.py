@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerlog.drivers.choose import open_driver, probe
+from layerlog.drivers.zfs import ZFS
+from tests.drivers.zfs_stand_in import StandIn
 from tests.file_systems import btrfs_folder
 
 if TYPE_CHECKING:
@@ -24,9 +26,15 @@ def on_btrfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(params=["vfs", "overlay", "btrfs"])
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
+@pytest.fixture(params=["vfs", "overlay", "btrfs", "zfs, on a stand-in"])
+def driver(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """An empty home; whatever a test left mounted is unmounted."""
+    if request.param.startswith("zfs"):
+        monkeypatch.setattr(ZFS, "_mounted_at", lambda self, path: os.path.isdir(path))
+        zfs = ZFS(str(tmp_path / "root"), run=StandIn(str(tmp_path / "pool")))
+        zfs.setup()
+        yield zfs
+        return
     root = tmp_path / "root"
     if request.param == "overlay":
         if os.geteuid() != 0:
