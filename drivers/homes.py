@@ -167,7 +167,7 @@ class Home:
                     self._sync_folders(os.path.dirname(path), os.path.dirname(old))
                 self._move(staging, path)
                 self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
-            if os.path.isdir(path):
+            if self._there(path):
                 self._placed(layer_id)
             self._erase(old)
 
