@@ -112,17 +112,17 @@ class Ledger(History):
         _open_ledgers.add(self)
 
     @classmethod
-    def open(cls, folder: str, fold: Fold, *, read_only: bool = False) -> Ledger:
+    def open(cls, folder: str, fold: Fold, *, fold_version: int = 1, read_only: bool = False) -> Ledger:
         """Open the ledger in *folder*. Raises: FileNotFoundError when there is none."""
-        return cls(folder, fold=fold, read_only=read_only)
+        return cls(folder, fold=fold, read_only=read_only, fold_version=fold_version)
 
     @classmethod
-    def open_volatile(cls, folder: str, fold: Fold, *, read_only: bool = False) -> Ledger:
+    def open_volatile(cls, folder: str, fold: Fold, *, fold_version: int = 1, read_only: bool = False) -> Ledger:
         """The run journal of this boot: nothing in it is synced, and one of another boot is void and replaced."""
         from layerlog.eventstore import volatile
 
         volatile.prepare(folder)
-        return cls(folder, fold=fold, read_only=read_only, durable=False)
+        return cls(folder, fold=fold, read_only=read_only, durable=False, fold_version=fold_version)
 
     @classmethod
     def create(

@@ -14,7 +14,7 @@ from layerlog.eventstore.blobs import Blobs
 from layerlog.eventstore.errors import InvalidRequest, JournalError
 from layerlog.eventstore.genesis import guard, journal_folder
 from layerlog.eventstore.ledger import Ledger
-from layerlog.projections.fold import fold
+from layerlog.projections.fold import FOLD_VERSION, fold
 from layerlog.projections.keys import key
 from layerlog.projections.several import Borrowed, Several
 
@@ -79,7 +79,7 @@ class Lender:
                 self.close()
         if not guard(self.root, self.driver):
             return None
-        self._ledger = Ledger.open(journal_folder(self.root, self.driver), fold, read_only=True)
+        self._ledger = Ledger.open(journal_folder(self.root, self.driver), fold, fold_version=FOLD_VERSION, read_only=True)
         return self._marked(stack.enter_context(self._ledger.reading()))
 
     def _marked(self, rows: Rows) -> Rows:

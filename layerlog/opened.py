@@ -15,7 +15,7 @@ from layerlog.eventstore.genesis import choose_home, guard, make_genesis
 from layerlog.eventstore.leases import Leases
 from layerlog.eventstore.ledger import Ledger
 from layerlog.eventstore.position import boot_id
-from layerlog.projections.fold import fold
+from layerlog.projections.fold import FOLD_VERSION, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Opened(Core):
             self.must_write()
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             make_genesis(self.root, self.driver_name, list(self.driver_options), sync)
-        self.ledger = Ledger.open(folder, fold, read_only=self.is_read_only)
+        self.ledger = Ledger.open(folder, fold, fold_version=FOLD_VERSION, read_only=self.is_read_only)
         try:
             self.blobs = Blobs(os.path.join(folder, "blobs"))
             self.leases = Leases(os.path.join(folder, "leases"))

@@ -14,7 +14,7 @@ from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.rows import Table
 from layerlog.eventstore.volatile import is_of_this_boot
 from layerlog.projections import mounts
-from layerlog.projections.fold import fold
+from layerlog.projections.fold import FOLD_VERSION, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def open_run_ledger(core: Core) -> Ledger:
     """Open this boot's run journal; a journal of an earlier boot is void and replaced by a new one."""
-    return Ledger.open_volatile(core.run_folder(), fold, read_only=core.is_read_only)
+    return Ledger.open_volatile(core.run_folder(), fold, fold_version=FOLD_VERSION, read_only=core.is_read_only)
 
 
 @contextmanager

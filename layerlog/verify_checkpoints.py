@@ -9,7 +9,7 @@ from layerlog.eventstore.blocks import RunDamaged
 from layerlog.eventstore.runs import SUFFIX, Run
 from layerlog.eventstore.state import CHECKPOINTS, Commit, State
 from layerlog.findings import COSMETIC, Finding
-from layerlog.projections.fold import fold
+from layerlog.projections.fold import FOLD_VERSION, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from layerlog.eventstore.journal import Journal
     from layerlog.eventstore.position import Position
-
-FOLD_VERSION = 1
 
 
 def ends(journal: Journal) -> Iterator[tuple[str, Position]]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from layerlog.eventstore.rows import Rows
     from layerlog.eventstore.state import Meta
 
+FOLD_VERSION = 1
+"""One more whenever the rows that some journal gives change: checkpoints that an older fold made are then made anew."""
 ORDER_BITS = 20
 Put = Callable[["Rows", Row | None, Row | None], Iterator[RowChange]]
 PUT: dict[str, Put] = {"layer": layers.put, "image": images.put, "container": containers.put}
