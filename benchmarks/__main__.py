@@ -1,12 +1,12 @@
-"""``python -m benchmarks [AREA] [options]``: measure here what the README claims. Areas: ``journal``, ``data``."""
+"""``python -m benchmarks [AREA] [options]``: measure here what the README claims. Areas: ``journal``, ``lookups``, ``data``."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import data, journal
+from benchmarks import data, journal, lookups
 
-AREAS = {"journal": journal.main, "data": data.main}
+AREAS = {"journal": journal.main, "lookups": lookups.main, "data": data.main}
 
 
 def main() -> int:

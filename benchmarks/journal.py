@@ -1,12 +1,12 @@
-"""The journal's numbers: durable commits, open and look-up, bytes and syncs; each beside what the disk can do.
+"""Durable changes: how many a second, what each costs, whatever the size of the store; beside what the disk can do.
 
-``python -m benchmarks.journal [--folder DIR] [--layers N]``. Figures are medians of several rounds; the bare disk (pwrite and
-fdatasync of as many bytes into a zero-filled file) is measured in turn with each, since a shared machine changes its mind.
+``python -m benchmarks journal [--folder DIR] [--layers N] [--rounds N]``. Changes are made by ``Store``, as a program makes
+them. Figures are medians of several rounds; the bare disk (pwrite and fdatasync of as many bytes into a zero-filled
+file) is measured in turn with each, since a shared machine changes its mind, and the ratio is that of the pairs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -14,173 +14,178 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
+from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmarks.figures import bare, milliseconds, processor_microseconds, report
+from layerlog import Store
 from layerlog.eventstore import disk
-from layerlog.eventstore.envelope import envelope
-from layerlog.eventstore.genesis import genesis_event
-from layerlog.eventstore.ledger import Ledger
-from layerlog.projections.fold import fold
-from layerlog.projections.keys import key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from layerlog.eventstore.rows import Rows
+    from collections.abc import Iterator
 
 ROUNDS = 5
-COMMITS = 2000
+CHANGES = 1500
+BYTES = 650
+"""Of a typical change, for the bare disk."""
 
 
-def bare(folder: str, size: int, count: int) -> float:
-    """Durable writes per second of the disk itself."""
-    path = os.path.join(folder, "bare")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    disk.write_zeros(fd, 0, size * count + 4096)
-    os.fsync(fd)
-    data = b"x" * size
-    start = time.perf_counter()
-    for number in range(count):
-        os.pwrite(fd, data, number * size)
-        os.fdatasync(fd)
-    seconds = time.perf_counter() - start
-    os.close(fd)
-    os.unlink(path)
-    return count / seconds
+def option(name: str, otherwise: str) -> str:
+    """The word after ``--name``."""
+    arguments = sys.argv[1:]
+    return arguments[arguments.index(f"--{name}") + 1] if f"--{name}" in arguments else otherwise
 
 
-def make(folder: str) -> Ledger:
-    """An empty store's ledger."""
-    return Ledger.create(folder, genesis_event(driver="vfs", options=[]), fold=fold, envelope=envelope(command="benchmark"))
+def opened(folder: str) -> Store:
+    """The store that is measured."""
+    return Store(f"{folder}/root", f"{folder}/run", "vfs", command="benchmark")
 
 
-def layer_id(number: int) -> str:
-    """The same IDs in every run."""
-    return hashlib.sha256(b"%d" % number).hexdigest()
-
-
-def create_layer(ledger: Ledger, number: int, facts: dict[str, Any]) -> None:
-    """One durable create-layer: decided on two look-ups."""
-    made, name = layer_id(number), f"layer-{number}"
-
-    def decide(rows: Rows) -> list[Any]:
-        taken = rows.get(key("layer", made)) or rows.get(key("name", "layer", name))
-        return [] if taken else [{"type": "LayerCreated", "id": made, "names": [name], "parent": layer_id(number - 1)}]
-
-    ledger.commit(decide, envelope=facts)
-
-
-def fill(ledger: Ledger, first: int, last: int) -> None:
-    """Layers without waiting for the disk: what is measured comes after."""
-    facts = envelope(command="fill")
+@contextmanager
+def undurable() -> Iterator[None]:
+    """Without waiting for the disk: for filling, and for what only the processor is asked."""
     sync, disk.seam.fdatasync = disk.seam.fdatasync, lambda fd: None
     try:
-        for number in range(first, last):
-            create_layer(ledger, number, facts)
+        yield
     finally:
         disk.seam.fdatasync = sync
 
 
-def threaded(ledger: Ledger, first: int, count: int, threads: int) -> float:
-    """Creates per second over threads."""
-    facts = envelope(command="create-layer")
+def create(store: Store, count: int, tag: str) -> None:
+    """So many layers with a name each."""
+    for number in range(count):
+        store.create_layer(names=[f"{tag}-{number}"])
 
-    def work(worker: int) -> None:
-        for number in range(count // threads):
-            create_layer(ledger, first + worker * count + number, facts)
 
-    workers = [threading.Thread(target=work, args=(worker,)) for worker in range(threads)]
+def per_second(count: int, seconds: float) -> float:
+    return count / seconds
+
+
+def in_threads(store: Store, threads: int, tag: str) -> float:
+    """Layers a second over threads."""
+    each = CHANGES // threads
+    workers = [threading.Thread(target=create, args=(store, each, f"{tag}-{number}")) for number in range(threads)]
     start = time.perf_counter()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return count // threads * threads / (time.perf_counter() - start)
+    return per_second(each * threads, time.perf_counter() - start)
 
 
-def processes(folder: str, first: int, count: int, number: int) -> float:
-    """Creates per second over processes."""
+def in_processes(folder: str, processes: int, tag: str) -> float:
+    """Layers a second over processes, each with a store of its own on the same root."""
     program = (
-        "import sys, time; from benchmarks.journal import *\n"
-        "ledger = Ledger(sys.argv[1], fold=fold); ledger.sequence; print('ready', flush=True); sys.stdin.readline()\n"
-        "start = time.time(); threaded(ledger, int(sys.argv[2]), int(sys.argv[3]), 1); print(start, time.time()); ledger.close()"
+        "import sys, time; from benchmarks.journal import create, opened\n"
+        "store = opened(sys.argv[1]); create(store, 1, sys.argv[3]); print('ready', flush=True); sys.stdin.readline()\n"
+        "start = time.time(); create(store, int(sys.argv[2]), sys.argv[3] + 'x'); print(start, time.time()); store.close()"
     )
-    arguments = [[sys.executable, "-c", program, folder, str(first + one * count), str(count)] for one in range(number)]
-    running = [subprocess.Popen(each, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for each in arguments]
+    each = CHANGES // processes
+    commands = [[sys.executable, "-c", program, folder, str(each), f"{tag}-{number}"] for number in range(processes)]
+    running = [subprocess.Popen(one, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for one in commands]
     for process in running:
         assert process.stdout is not None
         process.stdout.readline()
-    spans: list[list[float]] = []
     for process in running:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    spans += [[float(word) for word in process.communicate()[0].split()] for process in running]
-    return number * count / (max(end for _, end in spans) - min(start for start, _ in spans))
+    spans = [[float(word) for word in process.communicate()[0].split()] for process in running]
+    return per_second(each * processes, max(end for _, end in spans) - min(start for start, _ in spans))
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Milliseconds."""
-    start = time.perf_counter()
-    action()
-    return (time.perf_counter() - start) * 1e3
+def at_size(folder: str, store: Store, layers: int) -> None:
+    """All figures of changes with so many layers in the store."""
+    goals = {"create": ">= 5000", "threads": ">= 10000", "processes": ">= 5000"}
+    made: dict[str, list[float]] = {"create": [], "threads": [], "processes": []}
+    limits: dict[str, list[float]] = {name: [] for name in made}
+    for number in range(int(option("rounds", str(ROUNDS)))):
+        tag = f"r{layers}-{number}"
+        for name, figures in made.items():
+            limits[name].append(bare(folder, BYTES, CHANGES))
+            if name == "processes":
+                figures.append(in_processes(folder, 2, f"{tag}-2"))
+            else:
+                figures.append(in_threads(store, 8 if name == "threads" else 1, f"{tag}-{name}"))
+    words = {"create": "1 thread", "threads": "8 threads", "processes": "2 processes"}
+    for name, figures in made.items():
+        report(f"create-layer, {layers} layers, {words[name]}", figures, "/s", beside=limits[name], what="bare disk", goal=goals[name])
+    with undurable():
+        figures = [processor_microseconds(partial(create, store, 512, f"p{layers}-{one}"), 512) for one in range(7)]
+    report(f"processor time of one, {layers} layers", figures, "us", goal="as little at 10,000 as at 0")
 
 
-def report(name: str, figures: list[float], unit: str, beside: str = "") -> None:
-    """One line: median, least and most."""
-    spread = f"({min(figures):.1f} to {max(figures):.1f})"
-    print(f"{name:44} {median(figures):10.1f} {unit:6} {spread:24} {beside}".rstrip(), flush=True)
+class Counted(disk.Seam):
+    """Counts flushes and the bytes written."""
+
+    def __init__(self) -> None:
+        self.flushes = self.bytes = 0
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        self.bytes += len(data)
+        return os.pwrite(fd, data, offset)
+
+    def fdatasync(self, fd: int) -> None:
+        self.flushes += 1
+        os.fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        self.flushes += 1
+        os.fsync(fd)
 
 
-def measure(folder: str, layers: list[int]) -> None:
-    """Everything."""
-    report("make an empty store", [timed(lambda n=n: make(f"{folder}/e{n}").close()) for n in range(ROUNDS)], "ms")
-    ledger = make(f"{folder}/s")
-    there = 0
-    for size in layers:
-        fill(ledger, there, size)
-        there = max(there, size)
-        for threads in (1, 8):
-            found, limit = [], []
-            for _ in range(ROUNDS):
-                limit.append(bare(folder, 650, COMMITS))
-                found.append(threaded(ledger, there + 10**7 * threads, COMMITS, threads))
-                there += COMMITS
-            report(f"create-layer, {size} layers, {threads} thread(s)", found, "/s", f"bare disk {median(limit):.0f} /s")
-        found = [processes(f"{folder}/s", there + 10**8 * (one + 1), COMMITS // 2, 2) for one in range(ROUNDS)]
-        report(f"create-layer, {size} layers, 2 processes", found, "/s")
-    last = ledger.commit_at(ledger.sequence)
-    report("bytes of journal of one create-layer", [float(last.size)], "bytes", "limit 1500")
-    ledger.close()
-    look_up(folder, there)
+def counted(store: Store, layers: int) -> None:
+    """Bytes and flushes of one change of each kind."""
+    layer = store.create_layer(names=[f"counted-{layers}"]).id
+    image = store.create_image(layer, names=[f"counted-{layers}"]).id
+    changes = {
+        "create-layer": lambda: store.create_layer(layer, names=[f"counted-{layers}-2"]),
+        "set-names": lambda: store.set_names(image, ["docker.io/library/one:1", "docker.io/library/one:latest"]),
+        "set-metadata": lambda: store.set_metadata(layer, "some text"),
+        "delete-image": lambda: store.delete_image(image),
+    }
+    for name, change in changes.items():
+        before, disk.seam = disk.seam, (seam := Counted())
+        try:
+            change()
+        finally:
+            disk.seam = before
+        size = store.ledger.commit_at(store.sequence).size
+        print(f"{f'one {name}, {layers} layers':44} {seam.flushes} flush(es), {size} bytes of journal   goal: 1, < 1500", flush=True)
 
 
-def look_up(folder: str, layers: int) -> None:
-    """Open and look-ups in what is there."""
-    opened, first, again, missing, past = [], [], [], [], []
-    for one in range(ROUNDS):
-        start = time.perf_counter()
-        ledger = Ledger(f"{folder}/s", fold=fold)
-        opened.append((time.perf_counter() - start) * 1e3)
-        first.append(timed(lambda: ledger.rows.get(key("layer", layer_id(7)))))  # noqa: B023 - run at once
-        again.append(timed(lambda: [ledger.rows.get(key("layer", layer_id(n))) for n in range(one, 1000 + one)]))  # noqa: B023
-        missing.append(timed(lambda: [ledger.rows.get(key("layer", layer_id(-n))) for n in range(2, 1002)]))  # noqa: B023
-        past.append(timed(lambda: ledger.at(ledger.sequence // 2).get(key("layer", layer_id(7)))))  # noqa: B023
-        ledger.close()
-    report(f"open, about {layers} layers", opened, "ms", "goal: open and one look-up in 5 ms")
-    report("first look-up", first, "ms")
-    report("look-up of what is there", again, "us")
-    report("look-up of what is not", missing, "us")
-    report("the state half of history ago", past, "ms")
+def empty(folder: str) -> None:
+    """What a store without anything in it takes."""
+    parent = os.path.join(folder, "empty")
+    times = [milliseconds(partial(_make, f"{parent}/{one}")) for one in range(2 * ROUNDS)]
+    report("make an empty store", times, "ms", goal="<= 20 ms")
+    used = sum(os.stat(os.path.join(where, name)).st_blocks * 512 for where, _, names in os.walk(f"{parent}/0") for name in names)
+    print(f"{'size of an empty store':44} {used / 1024:10.0f} KiB    goal <= 300 KiB")
+
+
+def _make(folder: str) -> None:
+    os.makedirs(folder)
+    opened(folder).close()
+
+
+def measure(folder: str, sizes: list[int]) -> None:
+    """Everything, in one store that grows."""
+    empty(folder)
+    with opened(folder) as store:
+        for size in sizes:
+            with undurable():
+                create(store, size - len(store.layers()), f"fill-{size}")
+            at_size(folder, store, size)
+            counted(store, size)
+    print(f"{'the disk itself, now':44} {median(bare(folder, BYTES, CHANGES) for _ in range(3)):10.0f} /s")
 
 
 def main() -> None:
     """Measure in a folder of its own below ``--folder``, by default /var/tmp."""
-    arguments = sys.argv[1:]
-    parent = arguments[arguments.index("--folder") + 1] if "--folder" in arguments else "/var/tmp"
-    layers = int(arguments[arguments.index("--layers") + 1]) if "--layers" in arguments else 10000
-    folder = tempfile.mkdtemp(prefix="layerlog-bench-", dir=parent)
+    layers = int(option("layers", "10000"))
+    folder = tempfile.mkdtemp(prefix="layerlog-bench-", dir=option("folder", "/var/tmp"))
     try:
         measure(folder, sorted({0, min(1000, layers), layers}))
     finally:
