@@ -5,7 +5,9 @@ Values are shared, not copied: whoever gets one must treat it as immutable and p
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_left, insort
+from operator import itemgetter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +15,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 Change = tuple[bytes, "Any | None"]
+
+
+_key_of = itemgetter(0)
+
+
+class Uncollected:
+    """``with Uncollected():`` many objects are made, none of them garbage: the collector would walk them again and again."""
+
+    __slots__ = ("_collecting",)
+
+    def __enter__(self) -> None:
+        self._collecting = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._collecting:
+            gc.enable()
 
 
 def after_prefix(prefix: bytes) -> bytes | None:
@@ -161,17 +180,12 @@ class Overlay(Rows):
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, Any]]:
         changed = self._map.between(prefix)
         if not changed:
-            yield from self.base.scan(prefix)
-            return
+            return self.base.scan(prefix)
         data = self._map.data
-        found = dict(self.base.scan(prefix))
-        for key in changed:
-            if data[key] is None:
-                found.pop(key, None)
-            else:
-                found[key] = data[key]
-        for key in sorted(found):
-            yield key, found[key]
+        found = [item for item in self.base.scan(prefix) if item[0] not in data]
+        found.extend((key, data[key]) for key in changed if data[key] is not None)
+        found.sort(key=_key_of)
+        return iter(found)
 
     def put(self, key: bytes, value: Any) -> None:
         """Set a row."""

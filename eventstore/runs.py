@@ -8,7 +8,6 @@ FORMAT.md §6.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import struct
@@ -19,7 +18,7 @@ from zlib import crc32
 from layerlog.eventstore import hashes
 from layerlog.eventstore.blocks import Block, RunDamaged
 from layerlog.eventstore.position import Position
-from layerlog.eventstore.rows import Rows, after_prefix
+from layerlog.eventstore.rows import Rows, Uncollected, after_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,33 +200,24 @@ class RunSet(Rows):
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, Any]]:
         if self._instead is not None:
-            yield from self._instead.scan(prefix)
-            return
+            return self._instead.scan(prefix)
         try:
-            found = self._scan(prefix)
+            return iter(self._scan(prefix))
         except RunDamaged as damage:
-            yield from self._without(damage).scan(prefix)
-            return
-        yield from found
+            return self._without(damage).scan(prefix)
 
     def _scan(self, prefix: bytes) -> list[tuple[bytes, Any]]:
         """Eagerly, so that a damaged run is met before anything was given out."""
         found: dict[bytes, Any] = {}
         slices = [part for run in self.runs for part in run.slices(prefix)]
-        collecting = len(slices) > MANY_BLOCKS and gc.isenabled()
-        if collecting:
-            gc.disable()  # it would walk all rows again and again, which are not garbage
-        try:
-            decode = _bulk_decoder() if len(slices) > MANY_BLOCKS else _decode_all
+        decode = _bulk_decoder() if len(slices) > MANY_BLOCKS else _decode_all
+        with Uncollected():
             for block, first, last in slices:
                 found.update(zip(block.keys[first:last], decode(b"[" + block.joined(first, last) + b"]"), strict=True))
             rows = [item for item in found.items() if item[1] is not None]
             if len(self.runs) > 1:
                 rows.sort(key=_key_of)
-        finally:
-            if collecting:
-                gc.enable()
-        return rows
+            return rows
 
     def _without(self, damage: RunDamaged) -> Rows:
         if self._recover is None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from layerlog.decide.common import KINDS, UNKNOWN, lookup, need, need_any
 from layerlog.eventstore.errors import BigDataUnknown
+from layerlog.eventstore.rows import Uncollected
 from layerlog.projections import images, layers, mounts
 from layerlog.projections.items import Row, every, get
 from layerlog.records import RECORD, Container, Image, Layer, Record
@@ -18,11 +19,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from typing import IO
+    from typing import IO, TypeVar
 
     from layerlog.core import Core
     from layerlog.eventstore.blobs import Blobs
     from layerlog.eventstore.rows import Rows
+
+    R = TypeVar("R", bound=Record)
 
 ANY_ORDER = KINDS
 """metadata, names and exists look a word up in this order (contract/cli.md §3)."""
@@ -44,17 +47,17 @@ class View:
     # --- lists, in order of creation
 
     def layers(self) -> list[Layer]:
-        return [Layer(row) for row in self._every("layer")]
+        return self._every(Layer)
 
     def images(self) -> list[Image]:
-        return [Image(row) for row in self._every("image")]
+        return self._every(Image)
 
     def containers(self) -> list[Container]:
-        return [Container(row) for row in self._every("container")]
+        return self._every(Container)
 
-    def _every(self, kind: str) -> list[Row]:
-        with self.reading() as rows:
-            return every(rows, kind)
+    def _every(self, made: type[R]) -> list[R]:
+        with self.reading() as rows, Uncollected():
+            return [made(row) for row in every(rows, made.kind)]
 
     def images_by_digest(self, digest: str) -> list[Image]:
         """Images whose explicit digest or one of whose manifests is *digest*."""

@@ -7,6 +7,7 @@ index keys that come and go from the two rows alone; so an index cannot disagree
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 
 from layerlog.projections.keys import key, prefix
 
@@ -72,11 +73,14 @@ def find_prefix(rows: Rows, kind: str, asked: str) -> Row | None:
     return row
 
 
+_order = itemgetter("order")
+
+
 def every(rows: Rows, kind: str) -> list[Row]:
     """All rows of a kind in order of creation, one store after the other."""
     found: list[Row] = []
     for part in rows.parts_for(kind):
-        found += sorted((row for _, row in part.scan(prefix(kind))), key=lambda row: row["order"])
+        found += sorted([row for _, row in part.scan(prefix(kind))], key=_order)
     return found
 
 
