@@ -23,7 +23,12 @@ def _pairs(run: Run, rows: list[tuple[str, str]]) -> int:
 
 def status(run: Run) -> int:
     """Roots, driver, and the driver's own lines."""
-    return _pairs(run, run.store.status())
+    rows = run.store.status()
+    if not run.compat:
+        from layerlog.holders import working
+
+        rows = [*rows, *working(run.store)]
+    return _pairs(run, rows)
 
 
 def version(run: Run) -> int:
@@ -69,7 +74,7 @@ COMMANDS = (
         "Check on graph driver status",
         "",
         flags=(JSON,),
-        about="Where the store is, its driver, and what the driver says.",
+        about="Where the store is, its driver, what the driver says, and who works on what: leases, and the writer lock.",
     ),
     Command("version", version, "Return containers-storage version information", "", flags=(JSON,), about="The version of layerlog."),
     Command(

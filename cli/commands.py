@@ -92,6 +92,7 @@ FRIENDLY_MODULES = {
     "verify": "keeping",
     "bundle": "keeping",
     "replay": "keeping",
+    "mounts": "mounts",
     "recover": "rescue",
     "rebuild": "rescue",
     "repair": "rescue",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerlog.cli.command import JSON, Command, switch, text
+from layerlog.cli.command import FRIENDLY, JSON, Command, switch, text
 from layerlog.eventstore.errors import ItemUnknown, StoreError
 
 TYPE_CHECKING = False
@@ -64,6 +64,27 @@ def mounted(run: Run) -> int:
     return _ended(run, found, "checking if {} is mounted")
 
 
+def mounts(run: Run) -> int:
+    """What is recorded as mounted beside what the kernel has; status 1 when they disagree."""
+    from layerlog.mount_states import ELSEWHERE, OK, mount_states
+
+    found = mount_states(run.store)
+    odd = [one for one in found if one.state not in (OK, ELSEWHERE)]
+    if run.json:
+        run.out_json([{"id": one.id, "name": one.name, "path": one.path, "count": one.count, "state": one.state} for one in found])
+        return 1 if odd else 0
+    from layerlog.cli.views.show import show
+    from layerlog.cli.views.tables import mount_table
+
+    if found:
+        show(mount_table(found))
+    else:
+        run.out("nothing is mounted")
+    if odd:
+        run.out("next: layerlog recover")
+    return 1 if odd else 0
+
+
 def _ended(run: Run, found: list[tuple[str, str]], wording: str) -> int:
     if run.json:
         _json(run, [[("id", asked), ("error", error)] for asked, error in found])
@@ -81,6 +102,18 @@ def _json(run: Run, rows: list[list[tuple[str, str]]]) -> None:
 
 
 COMMANDS = (
+    Command(
+        "mounts",
+        mounts,
+        "Show what is recorded as mounted beside what the kernel has",
+        "",
+        most=0,
+        door=FRIENDLY,
+        flags=(JSON,),
+        about="""States: ok; vanished (counted, but the kernel has no such mount); uncounted (mounted, but nobody counts it); elsewhere (in
+another mount namespace that is still alive); strange (mounted below the store, of no layer). `layerlog recover` sets right what
+it can.""",
+    ),
     Command(
         "mount",
         mount,

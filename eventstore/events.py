@@ -45,6 +45,8 @@ class Contents(TypedDict):
     gids: list[int]
     tar_split: NotRequired[BlobRef]
     toc_digest: NotRequired[str]
+    unproven: NotRequired[bool]
+    """Adopted by a rescue: the digest is what the image names, and nothing shows that the files give it."""
     left_out: NotRequired[int]
     """How many attributes (owners, devices, privileged xattrs) the unpacking user could not set."""
 
@@ -283,6 +285,8 @@ class Mounted(TypedDict):
     id: str
     path: str
     read_only: NotRequired[bool]
+    namespace: NotRequired[int]
+    """The mount namespace that it was made in."""
 
 
 class Unmounted(TypedDict):

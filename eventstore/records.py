@@ -93,3 +93,4 @@ class MountRow(TypedDict):
     id: str
     path: str
     count: int
+    namespace: NotRequired[int]

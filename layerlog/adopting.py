@@ -130,7 +130,7 @@ def _orphan(
     packed, size, compression = image.packed[place]
     wanted = image.diff_ids[place]
     contents = _matching(driver, blobs, layer_id, wanted, records)
-    found = contents or {"diff_digest": wanted, "diff_size": 0, "uids": [], "gids": []}
+    found = contents or {"diff_digest": wanted, "diff_size": 0, "uids": [], "gids": [], "unproven": True}
     found.update(compressed_digest=packed, compressed_size=size, compression=compression)
     return Orphan(layer_id, parent, found, contents is not None, driver.stands_alone)
 

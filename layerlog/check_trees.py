@@ -88,8 +88,9 @@ def foretold(core: Core, layers: list[Row]) -> set[str]:
     A layer made of a tar is one. For one that was made empty and filled later the history is read, since its
     record does not tell what was written into it before.
     """
-    found = {row["id"] for row in layers if "contents" in row and row["generation"] in (0, row.get("anew"))}
-    asked = {row["id"] for row in layers if "contents" in row and row["generation"] == 1} - found
+    recorded = [row for row in layers if row.get("contents", {}).get("tar_split")]
+    found = {row["id"] for row in recorded if row["generation"] in (0, row.get("anew"))}
+    asked = {row["id"] for row in recorded if row["generation"] == 1} - found
     empty: set[str] = set()
     for commit in core.ledger.history() if asked else ():
         for event in commit.events:
@@ -122,6 +123,11 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
             yield Finding(MISSING, "layer", layer_id, f"layer {layer_id}: its folder is missing", proof, f"layerlog repair {layer_id}")
         return
     expected = row.get("contents", {})
+    if expected.get("unproven"):
+        message = f"layer {layer_id}: its contents are not proven"
+        proof = f"adopted without the record of its tar, which should be {expected['diff_digest']}"
+        yield Finding(CONTENT, "layer", layer_id, message, proof, f"layerlog repair {layer_id}")
+        return
     if not expected.get("tar_split"):
         return
     since = f"; it was opened for writing in commit {row['opened']}" if "opened" in row else ""

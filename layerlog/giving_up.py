@@ -32,6 +32,9 @@ def give_up(core: Core, found: Repair) -> None:
         words = f"{kind} {item_id}: data item {key} given up"
         found.steps.append(Step(words, partial(_forget_item, core, kind, item_id, key)))
     going = dict(found.left_layers)
+    for layer_id in [one for one in going if (core.layer_row(one) or {}).get("contents", {}).get("unproven")]:
+        del going[layer_id]
+        found.steps.append(Step(f"layer {layer_id}: kept as it is, unproven", partial(_as_it_is, core, layer_id)))
     for kind, item_id, what in found.dangling:
         if kind == "container" and what.startswith("image "):
             words = f"container {item_id}: forgets its {what}, which has no record"
@@ -93,14 +96,23 @@ def _without_image(core: Core, container_id: str) -> None:
     change.commit(core, decide)
 
 
+def _as_it_is(core: Core, layer_id: str) -> None:
+    """The same layer, its contents as they are: nothing is claimed of them any more."""
+    _anew(core, layer_id, (*_LAYER_FIELDS, "parent"))
+
+
 def _alone(core: Core, layer_id: str) -> None:
     """The same layer without a parent; its tree is not its diff any more, so its contents are as they are."""
+    _anew(core, layer_id, _LAYER_FIELDS)
+
+
+def _anew(core: Core, layer_id: str, fields: tuple[str, ...]) -> None:
     core.driver.sync_layer(layer_id)
 
     def decide(rows: Rows) -> list[Any]:
         row = get(rows, "layer", layer_id)
         if row is None:
             return []
-        return [event("LayerCreated", id=layer_id, opened=True, **{name: row[name] for name in _LAYER_FIELDS if name in row})]
+        return [event("LayerCreated", id=layer_id, opened=True, **{name: row[name] for name in fields if name in row})]
 
     change.commit(core, decide)

@@ -49,8 +49,17 @@ class MountMethods(Core):
                 change.commit(self, lambda rows: _opened(get(rows, "layer", layer_id)))
             with self.reading() as rows:
                 chain = lowers(rows, layer_id)
+            with self.mount_rows() as rows:
+                counted = mounts.get(rows, layer_id)
+            events: list[Row] = []
+            if counted is not None:
+                from layerlog.mount_states import stale
+
+                if stale(self, counted):  # somebody unmounted it behind our back: counted once, from now on
+                    events.append({"type": "Unmounted", "id": layer_id, "count": 0})
             path = self.driver.mount(layer_id, chain, _options(row, owner, read_only, label, options))
-            run_state.commit(self, [{"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only}])
+            mounted = {"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only, "namespace": run_state.namespace()}
+            run_state.commit(self, [*events, mounted])
         return path
 
     def _mountable(self, asked: str, read_only: bool) -> tuple[Row, Row | None]:

@@ -18,6 +18,7 @@ from layerlog.eventstore import disk
 from layerlog.eventstore.errors import DriverError
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.segments import HEADER_BYTES as SEGMENT_HEADER_BYTES
+from layerlog.mount_states import reconcile
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import trash
 from layerlog.projections.items import every
@@ -39,7 +40,7 @@ def recover_all(core: Core, *, do: bool = True) -> list[str]:
         return [*found, "the journal has damaged records: nothing more is settled before it is salvaged"]
     if do:
         core.must_write()
-    for part in (_layers, _trash, _derived, _genesis, _checkpoints, _leases):
+    for part in (_layers, _trash, _derived, reconcile, _genesis, _checkpoints, _leases):
         found += part(core, do)
     if do and found:
         event = {"type": "StoreMended", "tool": "recover", "did": found}

@@ -54,6 +54,14 @@ def mount_lock(core: Core) -> Iterator[None]:
         yield
 
 
+def namespace() -> int:
+    """The mount namespace of this process, as a number; 0 where the kernel tells none."""
+    try:
+        return os.stat("/proc/self/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
 def unmount_for_good(core: Core, layer_id: str) -> None:
     """Unmount a layer that is going away, whatever its count."""
     if not is_of_this_boot(core.run_folder()):

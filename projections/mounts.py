@@ -26,7 +26,10 @@ def every(rows: Rows) -> list[Row]:
 def mounted(rows: Rows, event: Row) -> Iterator[RowChange]:
     """One more mount."""
     old = get(rows, event["id"])
-    yield key("mount", event["id"]), {"id": event["id"], "path": event["path"], "count": (old["count"] if old else 0) + 1}
+    row = {"id": event["id"], "path": event["path"], "count": (old["count"] if old else 0) + 1}
+    if namespace := event.get("namespace") or (old or {}).get("namespace"):
+        row["namespace"] = namespace
+    yield key("mount", event["id"]), row
 
 
 def unmounted(rows: Rows, event: Row) -> Iterator[RowChange]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import OverflowMethod
 
+    from layerlog.mount_states import MountState
     from layerlog.records import Image, Layer
     from layerlog.view import View
 
@@ -119,3 +120,12 @@ def bar(share: float, room: int) -> Text:
     full, part = divmod(eighths, 8)
     filled = "█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")
     return Text(filled, style="cyan")
+
+
+def mount_table(found: Sequence[MountState]) -> Table:
+    """``mounts``: one a row."""
+    table = new_table("WHAT", "COUNT>", "STATE", "WHERE")
+    for one in found:
+        style = palette.QUIET if one.state in ("ok", "elsewhere") else palette.REMOVED
+        table.add_row(Text(one.name or units.short(one.id)), str(one.count), Text(one.state, style=style), Text(one.path))
+    return table

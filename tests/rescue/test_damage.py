@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LONG = os.environ.get("LAYERLOG_CRASH") == "long"
 DRIVERS = ("vfs", "overlay") if os.geteuid() == 0 else ("vfs",)
-PAIRS = 12
+PAIRS = int(os.environ.get("LAYERLOG_RESCUE_PAIRS", "8"))
 STEPS_MAX = 14
 
 
