@@ -58,12 +58,17 @@ class Btrfs(VFS):
         """Make ``staging/<id>`` a snapshot of *source*, or an empty subvolume."""
         staging = self._staging(layer_id)
         self._erase(staging)
-        if source is not None:
-            self._run("subvolume", "snapshot", self.where(source), staging)
+        place = self.where(source) if source is not None else ""
+        if source is not None and (is_subvolume(place) or not os.path.isdir(place)):
+            self._run("subvolume", "snapshot", place, staging)
             return 1
         self._run("subvolume", "create", staging)
         os.chmod(staging, 0o555 if os.geteuid() == 0 else 0o755)
-        return 0
+        if source is None:
+            return 0
+        from layerlog.drivers.copytree import copy_tree
+
+        return copy_tree(place, staging)  # a plain folder: a store that was copied here by other means
 
     def _erase(self, path: str) -> None:
         """Delete the subvolume *path*, and first those that a program made inside it. As an ordinary user it is emptied instead.

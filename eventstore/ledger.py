@@ -286,8 +286,9 @@ class Ledger(History):
         self._own_commits += len(accepted)
         with self._state_lock:
             for request, point in zip(accepted, points, strict=True):
-                self._state.apply(request.changes, point.sequence)
-                self._state.stand_at(point)
+                if point.sequence > self._state.position.sequence:  # else a reader of ours saw it published and folded it before us
+                    self._state.apply(request.changes, point.sequence)
+                    self._state.stand_at(point)
             self._reader.follow(writer)
 
     def _catch_up_to(self, writer: Journal) -> None:

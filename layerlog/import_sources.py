@@ -53,6 +53,7 @@ class FolderSource:
 
     def __init__(self, path: str, with_root: bool) -> None:
         self.path, self._with_root = path, with_root
+        self._at = b""  # what is being read, for the error that may come
         self.left_out: list[tuple[bytes, str]] = []
         self.sparse: dict[bytes, list[Hole]] = {}
         self.newest: int | None = 0
@@ -65,7 +66,7 @@ class FolderSource:
         try:
             yield from self._folders()
         except OSError as failed:
-            at = os.fsdecode(failed.filename) if isinstance(failed.filename, str | bytes) else self.path
+            at = os.path.join(self.path, os.fsdecode(self._at)) if self._at else self.path
             raise InvalidRequest(f"{at} cannot be read: {failed.strerror}") from failed
         yield tarwrite.END
 
@@ -75,7 +76,7 @@ class FolderSource:
         todo = [b""]
         device = os.stat(self.path).st_dev
         while todo:
-            path = todo.pop()
+            path = self._at = todo.pop()
             fd = open_below(self.path, path)
             try:
                 before = os.fstat(fd)
@@ -94,7 +95,7 @@ class FolderSource:
 
     def _entries(self, writer: tarwrite.DiffWriter, fd: int, path: bytes, inner: list[bytes]) -> Iterator[bytes]:
         for base in sorted(map(os.fsencode, os.listdir(fd))):
-            below = path + b"/" + base if path else base
+            below = self._at = path + b"/" + base if path else base
             found = self._stat(fd, base, below)
             if base.startswith(whiteouts.PREFIX):
                 self.left_out.append((below, "name that means a deletion in an image"))

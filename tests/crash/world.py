@@ -193,6 +193,7 @@ OPERATIONS: dict[str, Operation] = {
     "untag": lambda store: store.untag("app:1"),
     "set_metadata": lambda store: store.set_metadata("box", "changed", "container"),
     "load": lambda store: store.load(LAYOUT),
+    "import_dir": lambda store: store.import_dir(LAYOUT, "imported", parent="image"),
     "commit_container": lambda store: store.commit_container("box", name="committed"),
     "snapshot": lambda store: store.snapshot("box", name="snap"),
     "layer_for": lambda store: store.layer_for("key", "middle", _build),

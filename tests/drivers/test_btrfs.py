@@ -75,6 +75,15 @@ def test_subvolumes_that_a_program_made_inside_go_with_the_layer(home: btrfs.Btr
     assert home.trash() == []
 
 
+def test_a_layer_that_was_copied_here_as_a_plain_folder_still_has_children(home: btrfs.Btrfs, run: Recorded) -> None:
+    """``cp -a`` and ``rsync`` of a whole root leave no subvolumes."""
+    os.makedirs(home.path("base") + "/d")
+    home.create("child", ["base"])
+    assert contents(home.path("child")) == {"d": "/"}
+    assert btrfs.is_subvolume(home.path("child"))
+    home.remove("base")
+
+
 def test_a_tool_s_own_words_are_the_error(home: btrfs.Btrfs) -> None:
     with pytest.raises(DriverError, match="No such file") as caught:
         home.create("child", ["none"])

@@ -239,3 +239,23 @@ def test_unknown_event_is_neither_written_nor_skipped(tmp_path: Path, monkeypatc
     monkeypatch.undo()
     with pytest.raises(UnknownFormat):
         Ledger(str(tmp_path / "s"), fold=fold)
+
+
+def test_a_commit_that_a_reader_of_the_same_process_folds_first_is_folded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between "published" and "folded by who wrote it" another thread may look; checkpoints count what was folded."""
+    with make(tmp_path / "s") as ledger:
+        writer = ledger._open_writer()
+        real = writer.append
+
+        def append_and_look(*arguments: Any, **options: Any) -> Any:
+            points = real(*arguments, **options)
+            ledger.catch_up()
+            return points
+
+        monkeypatch.setattr(writer, "append", append_and_look)
+        for number in range(140):
+            put(ledger, f"l{number}", f"n{number}")
+        expected = rows_of(ledger)
+    with make(tmp_path / "s") as ledger:
+        assert rows_of(ledger) == expected
+        assert not ledger.has_damage()

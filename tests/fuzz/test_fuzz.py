@@ -95,13 +95,13 @@ def test_hostile_image_archives_end_in_a_list_of_images_or_a_typed_error() -> No
     assert images.refused
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(data=ARCHIVES, way=WAYS)
 def test_archives_that_hypothesis_makes_do_neither(case: Case, data: bytes, way: Way) -> None:
     case.run(data, way)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(data=ARCHIVES, way=WAYS, pack=st.sampled_from(list(tars.COMPRESSIONS)), cut=st.integers(0, 40), flip=st.integers(0, 10**6))
 def test_packed_archives_that_are_cut_or_damaged_do_neither(case: Case, data: bytes, way: Way, pack: str, cut: int, flip: int) -> None:
     packed = bytearray(tars.COMPRESSIONS[pack](data))
