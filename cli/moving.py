@@ -9,7 +9,7 @@ from layerlog.eventstore.errors import InvalidRequest, NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from layerlog.cli.run import Run
     from layerlog.records import Image
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
 def load(run: Run) -> int:
     """Load an image, with a bar on a terminal; print IDs and names on stdout."""
-    import sys
-
     from layerlog.cli.views.progress import LoadProgress
     from layerlog.image_refs import Asked, parse
 
     shown = run.argument(0)
     asked = Asked("", "") if shown == "-" else parse(shown)
-    source: Any = sys.stdin.buffer if shown == "-" else asked.path
+    source: Any = _stdin() if shown == "-" else asked.path
     if run["all"] and (run["name"] or asked.image):
         raise InvalidRequest("--all loads every image under its own tags; name one image, or give it a name, without --all")
     store = run.store
@@ -37,6 +35,15 @@ def load(run: Run) -> int:
         run.say(f"{shown}: {progress.summary()}")
     tell_left_out(run, progress.notes)
     return show_images(run, loaded)
+
+
+def _stdin() -> BinaryIO:
+    """The bytes on stdin. Raises InvalidRequest where somebody would have to type them."""
+    import sys
+
+    if sys.stdin.isatty():
+        raise InvalidRequest("an archive is wanted on stdin, and nobody types one: layerlog ... - < FILE")
+    return sys.stdin.buffer
 
 
 def show_images(run: Run, images: list[Image]) -> int:
@@ -81,7 +88,6 @@ def save(run: Run) -> int:
 
 def import_(run: Run) -> int:
     """Make an image of a folder, or of a tar of a root file system (``-``: on stdin)."""
-    from layerlog.cli.run import file_or_stdin
     from layerlog.cli.views.progress import LoadProgress
 
     source, names = run.argument(0), [*run["name"], *([run.argument(1)] if run.argument(1) else [])]
@@ -91,7 +97,7 @@ def import_(run: Run) -> int:
         if source != "-" and os.path.isdir(source):
             made = store.import_dir(source, names, progress=progress, **about)
         else:
-            with file_or_stdin("" if source == "-" else source) as file:
+            with _stdin() if source == "-" else open(source, "rb") as file:
                 made = store.import_tar(file, names, progress=progress, **about)
     if not run["quiet"]:
         run.say(f"{source}: {progress.summary()}")

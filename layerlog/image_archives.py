@@ -50,7 +50,8 @@ def open_archive(path: str | IO[bytes], room: str, limits: Limits) -> Source:
             return OCISource(ArchiveBlobs(archive))
         if "manifest.json" in archive.members:
             return DockerSource(archive)
-        raise InvalidImage(where=archive.where, why="neither an OCI archive (oci-layout, index.json) nor a docker-archive (manifest.json)")
+        why = "neither an OCI archive (oci-layout, index.json) nor a docker-archive (manifest.json); import takes a root file system"
+        raise InvalidImage(where=archive.where, why=why)
     except BaseException:
         archive.close()
         raise

@@ -95,7 +95,7 @@ class FolderBlobs:
     def __init__(self, folder: str) -> None:
         self.where = folder
         if not os.path.isfile(os.path.join(folder, "oci-layout")):
-            raise InvalidImage(where=folder, why="it is no OCI layout (no oci-layout file in it)")
+            raise InvalidImage(where=folder, why="it is no OCI layout (no oci-layout file in it); import makes an image of a folder")
 
     def read(self, name: str) -> bytes:
         """A document beside the blobs."""

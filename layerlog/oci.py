@@ -64,7 +64,7 @@ class Index:
 @frozen
 class Manifest:
     config: Descriptor
-    layers: list[Descriptor]
+    layers: list[Descriptor] = field(factory=list)
     mediaType: str = ""
     schemaVersion: int = 2
 
@@ -114,7 +114,7 @@ _converter.register_structure_hook(int, _strict_int)
 def parse(data: bytes, shape: type[T], where: str) -> T:
     """Read a JSON document into *shape*; every digest in it is checked. Raises InvalidImage naming *where*."""
     try:
-        found = _converter.structure(json.loads(data), shape)
+        found = _converter.structure(_without_nulls(json.loads(data)), shape)
     except (ValueError, TypeError, RecursionError, cattrs.BaseValidationError) as wrong:
         raise InvalidImage(where=where, why=f"not a valid {shape.__name__.lower()} document ({_first_cause(wrong)})") from wrong
     for digest in _digests(found):
@@ -123,6 +123,13 @@ def parse(data: bytes, shape: type[T], where: str) -> T:
         except InvalidDigest as wrong:
             raise InvalidImage(where=where, why=f"{digest[:80]!r} is not a digest") from wrong
     return found
+
+
+def _without_nulls(document: Any) -> Any:
+    """A document without members that are null: what Go writes for an empty list or map is as good as absent."""
+    if isinstance(document, dict):
+        return {key: _without_nulls(value) for key, value in document.items() if value is not None}
+    return [_without_nulls(one) for one in document] if isinstance(document, list) else document
 
 
 def _first_cause(wrong: BaseException) -> str:

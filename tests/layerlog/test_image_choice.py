@@ -14,7 +14,7 @@ import pytest
 
 from layerlog.eventstore.errors import DigestMismatch, InvalidImage, InvalidRequest
 from layerlog.image_refs import Asked, means, parse
-from tests.layerlog.builders import BASE, LAYER, MANIFEST, TOP, Layout, docker_archive, image_of, tar
+from tests.layerlog.builders import BASE, CONFIG, LAYER, MANIFEST, TOP, Layout, docker_archive, image_of, tar
 from tests.layerlog.litter import left_behind
 
 if TYPE_CHECKING:
@@ -124,6 +124,18 @@ def test_signatures_and_charts_beside_images_are_passed_over_but_not_loaded_alon
     refused(store, path, "it is no image, but a 'application/vnd.cncf.helm", image="chart")
     refused(store, layout.write(tmp_path / "alone", index_of(chart)), "it is no image")
     assert store.load(path).names == ["app"]
+
+
+def test_an_image_of_no_layers_may_say_null_for_none(store: Store, tmp_path: Path) -> None:
+    """As Go writes an empty list: ``FROM scratch`` and nothing but metadata."""
+    layout = Layout({})
+    layout.layers, layout.config["rootfs"]["diff_ids"] = [], None
+    config = layout.add(json.dumps(layout.config).encode(), CONFIG)
+    manifest = layout.add(json.dumps({"schemaVersion": 2, "config": config, "layers": None, "annotations": None}).encode(), MANIFEST)
+    image = store.load(layout.write(tmp_path / "layout", index_of(named(manifest, "empty"))))
+    assert (image.layer, image.names) == ("", ["empty"])
+    store.save(tmp_path / "out", image)
+    assert store.load(tmp_path / "out").id == image.id
 
 
 # --- platforms
