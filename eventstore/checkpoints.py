@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from layerlog.eventstore.journal import Journal
     from layerlog.eventstore.position import Position
+    from layerlog.eventstore.rows import Rows
 
 UNIT = 64
 """Commits of a level 0 run: replaying so many takes 1 to 3 ms."""
@@ -61,10 +62,12 @@ class Checkpoints:
             there.discard((found[-1].after, found[-1].last))
 
     def _largest(self, there: set[tuple[int, int]], at: int, sequence: int, chained: bytes) -> Run | None:
-        for level in reversed(range(LEVELS)):
-            width = UNIT * FANOUT**level
-            if at % width == 0 and at + width <= sequence and (at, at + width) in there:
-                run = self._run(at, at + width)
+        lasts = [at + UNIT * FANOUT**level for level in range(LEVELS)]
+        aligned = [last for last in lasts if (at, last) in there and at % (last - at) == 0]
+        # From the start on a run may have any length: the one of a base, where history was compacted.
+        for last in sorted((last for first, last in there if first == 0) if not at else aligned, reverse=True):
+            if last <= sequence:
+                run = self._run(at, last)
                 if run is not None and run.start_hash == chained:
                     return run
         return None
@@ -145,6 +148,23 @@ class Checkpoints:
                     writer.drop()
                     raise
             self._merge_upwards(end.sequence, LEVELS if patient else PATIENT_LEVEL)
+        except OSError:
+            return False
+        return True
+
+    def write_from_start(self, rows: Rows, end: Position) -> bool:
+        """Make the run of everything up to *end*, which compaction's base says; False when it could not be made."""
+        if not self.may_write:
+            return False
+        try:
+            writer = self._writer(0, end.sequence)
+            try:
+                for key, value in rows.scan(b""):
+                    writer.add([key], [_ONE if value == 1 else encode_json(value).encode("ascii")])
+                writer.finish(self.journal.id, self.fold_version, (0, CHAIN_START), end)
+            except BaseException:
+                writer.drop()
+                raise
         except OSError:
             return False
         return True

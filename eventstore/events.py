@@ -278,6 +278,26 @@ class RowsRestated(TypedDict):
     rows: dict[str, object]
 
 
+class JournalCompacted(TypedDict):
+    """Commits up to ``through``, whose frame has that ``hash``, are folded into the base with that SHA-256."""
+
+    type: Literal["JournalCompacted"]
+    through: int
+    hash: str
+    base: str
+    archive: str
+    """Where their segments went, relative to the folder of segments; empty: they were dropped."""
+
+
+class RowsKept(TypedDict):
+    """Only in a base (FORMAT.md §2a), never in a commit: rows as ``[key, value]`` that stand for all commits before it."""
+
+    type: Literal["RowsKept"]
+    rows: list[list[object]]
+    archives: NotRequired[list[str]]
+    """In the first of a base: folders with the segments from before it."""
+
+
 class Mounted(TypedDict):
     """Run journal: one more mount of a layer."""
 
@@ -337,6 +357,8 @@ Event = (
     | StoreWiped
     | StoreMended
     | RowsRestated
+    | JournalCompacted
+    | RowsKept
     | Mounted
     | Unmounted
     | PayloadRedacted

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 
+from layerlog.eventstore import ofd
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.reading import POSITION
 from layerlog.eventstore.state import Commit
@@ -29,17 +31,26 @@ WATCHED_LOOK_SECONDS = 1.0
 class Follower:
     """Commits after one of them. A context manager; used by one thread, ``stop`` may be called by any.
 
-    Damaged commits are left out, as in ``Ledger.history``.
+    Damaged commits are left out, as in ``Ledger.history``. The segment that it reads in is locked, shared, so that
+    compaction leaves it and all after it where they are.
     """
 
     def __init__(self, folder: str, after: int, *, durable: bool = True) -> None:
-        """Follow the ledger in *folder* from the commit after *after* on. Raises: FileNotFoundError when there is none."""
+        """Follow the ledger in *folder* from the commit after *after* on. Raises: FileNotFoundError (no ledger here), HistoryCompacted."""
         self.folder = folder
         self.after = after
         """The last commit that was given out."""
         self._durable = durable
         self._journal = Journal.open(folder, read_only=True, durable=durable)
-        self._at = self._journal.start_of(after + 1)
+        self._held = (0, -1)
+        """The segment that is locked, and its descriptor."""
+        try:
+            self._journal.reach_back(after)
+            self._at = self._journal.start_of(after + 1)
+            self._stand()
+        except BaseException:
+            self._journal.close()
+            raise
         self._woken = threading.Event()
         self._stopped = False
         self._observer: Any = None
@@ -84,8 +95,20 @@ class Follower:
             if frame.sequence > self.after and frame.payload is not None:
                 found.append(Commit(frame))
             self._at = frame.after()
+            self._stand()
         self.after = end.sequence
         return found
+
+    def _stand(self) -> None:
+        """Lock the segment that we are in; one that compaction took away meanwhile is read in its archive."""
+        number, fd = self._held
+        if number == self._at.segment:
+            return
+        with suppress(FileNotFoundError):
+            self._held = (self._at.segment, os.open(self._journal.segment(self._at.segment).path, os.O_RDONLY | os.O_CLOEXEC))
+            ofd.lock(self._held[1], shared=True)
+        if fd >= 0:
+            os.close(fd)
 
     def _watch(self) -> float:
         """Let the kernel wake us; how many seconds to wait for that at most."""
@@ -122,6 +145,9 @@ class Follower:
         if observer is not None:
             observer.stop()
             observer.join()
+        if self._held[1] >= 0:
+            os.close(self._held[1])
+            self._held = (0, -1)
         self._journal.close()
 
     def __enter__(self) -> Follower:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from hashlib import sha256
 
 from layerlog.eventstore.damage import Damage, Walk
@@ -10,6 +11,7 @@ from layerlog.eventstore.errors import CommitUnknown, StoreClosed
 from layerlog.eventstore.frame import HEADER_BYTES, Frame
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.position import Position
+from layerlog.eventstore.rows import Table
 from layerlog.eventstore.state import Commit, State
 from layerlog.eventstore.tail import lost_ends
 
@@ -42,10 +44,30 @@ class History:
             raise StoreClosed
         return Journal.open(self.folder, read_only=True, durable=self.durable)
 
-    def history(self, after: int = 0, until: int | None = None, reverse: bool = False) -> Iterator[Commit]:
-        """Commits after that one, up to that one (default: the newest); lost ones are left out."""
+    def begins(self) -> int:
+        """The point from which on commits, and states, can be read: 0, or where compaction cut and archived nothing."""
         journal = self._read_journal()
         try:
+            with suppress(CommitUnknown):
+                journal.reach_back(0)
+            return journal.start().sequence
+        finally:
+            journal.close()
+
+    def history(self, after: int = 0, until: int | None = None, reverse: bool = False) -> Iterator[Commit]:
+        """Commits after that one, up to that one (default: the newest); lost ones, and those compacted away, are left out.
+
+        Raises: HistoryCompacted when all of them were compacted away.
+        """
+        journal = self._read_journal()
+        try:
+            try:
+                journal.reach_back(after)
+            except CommitUnknown as refused:
+                after = journal.start().sequence
+                if until is not None and until <= after:
+                    refused.data["asked"] = until
+                    raise
             last = journal.position.sequence if until is None else min(until, journal.position.sequence)
             for frame in backwards(journal, last) if reverse else journal.frames(journal.start_of(after + 1)):
                 if after < frame.sequence <= last:
@@ -62,21 +84,42 @@ class History:
         raise CommitUnknown(asked=sequence)
 
     def at(self, sequence: int) -> Rows:
-        """The state as it was after that commit. Raises: CommitUnknown."""
+        """The state as it was after that commit. Raises: CommitUnknown, HistoryCompacted."""
         if not 0 <= sequence <= self.sequence:
             raise CommitUnknown(asked=sequence)
+        if sequence == 0:
+            return Table()
         journal = self._read_journal()
         try:
+            journal.reach_back(sequence)
             state = State(self.folder, journal, self._fold, fold_version=self._fold_version, may_write=False, until=sequence)
             state.replay_to(sequence)
         finally:
             journal.close()
         return state.rows
 
-    def sequence_at(self, time_ns: int) -> int:
-        """The last commit made at or before that time; 0 when there was none."""
+    def time_at(self, sequence: int) -> int:
+        """When that commit was made, in ns; 0 for the point before the first. Raises: CommitUnknown, HistoryCompacted."""
         journal = self._read_journal()
         try:
+            start = journal.start()
+        finally:
+            journal.close()
+        if sequence == 0:
+            return 0
+        return start.time_ns if sequence == start.sequence else self.commit_at(sequence).time_ns
+
+    def sequence_at(self, time_ns: int) -> int:
+        """The last commit made at or before that time; 0 when there was none. A point that was compacted away is one before ``begins``."""
+        journal = self._read_journal()
+        try:
+            begins = journal.start()
+            if begins.sequence and begins.time_ns > time_ns:
+                with suppress(CommitUnknown):
+                    journal.reach_back(0)
+                begins = journal.start()
+                if begins.sequence and begins.time_ns > time_ns:
+                    return begins.sequence - 1
             start = journal.start_before(time_ns)
             found = start.sequence
             for frame in journal.frames(start):
@@ -93,7 +136,7 @@ class History:
         try:
             told: set[tuple[int, int]] = set()
             lost = {end.sequence: end for end in lost_ends(journal)}
-            for item in journal.walk(journal.start(), journal.position):
+            for item in journal.walk(journal.first_point(), journal.position):
                 found = [item] if isinstance(item, Damage) else []
                 if isinstance(item, Frame) and item.sequence in lost and lost.pop(item.sequence).hash != item.hash:
                     found = [_instead(item.after(), item.sequence, item.sequence)]

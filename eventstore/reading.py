@@ -17,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from layerlog.eventstore.archive import Archived
+    from layerlog.eventstore.base import Base
+
 SEGMENTS = "journal"
 POSITION = "position"
 NEAR_BYTES = 64 << 10
@@ -41,6 +44,7 @@ class Reader:
         self._known: dict[int, segments.Segment] = {}
         self._by_headers = False  # file names were found to lie
         self._fds: dict[int, int] = {}
+        self._archived: Archived | None = None
         self._file: PositionFile | None = None
         self.trusted = False
         self.id = bytes(16)
@@ -76,8 +80,46 @@ class Reader:
         self.position = writer.position
         self._file.raw = writer._file.raw
 
+    def listing(self) -> list[tuple[int, int, str]]:
+        """Number, first sequence and file name of each segment, in order; by their headers once names were found to lie.
+
+        After ``reach_back`` those in archives, too: by their whole paths.
+        """
+        found = tail.listing_by_headers(self) if self._by_headers else segments.listing(self.segments_folder)
+        return found if self._archived is None else self._archived.segments + found
+
+    def base(self) -> Base | None:
+        """What the journal begins with if it was compacted; after ``reach_back`` what its archives begin with."""
+        if self._archived is not None:
+            return self._archived.base
+        if not segments.bases(self.segments_folder):
+            return None
+        from layerlog.eventstore.base import newest
+
+        return newest(self.segments_folder)
+
+    def reach_back(self, sequence: int) -> None:
+        """Have the point after that commit, and all that follows, readable: from archives, if it was compacted away.
+
+        Raises: HistoryCompacted; then it reaches back as far as it can.
+        """
+        if sequence >= self.start().sequence or self.base() is None:
+            return
+        from layerlog.eventstore import archive
+
+        self._archived = archive.before(self.segments_folder)
+        self._known.clear()
+        if sequence < self.start().sequence:
+            raise archive.refusal(self.segments_folder, sequence)
+
     def start(self) -> Position:
-        """The point before the first frame that is kept."""
+        """The point before the first commit that is kept."""
+        first = self.chosen(lambda listing: listing[0][0])
+        base = self.base() if first.number > 1 else None
+        return base.after() if base is not None else first.start()
+
+    def first_point(self) -> Position:
+        """The point before the first frame that is there, also where a base stands for some that follow."""
         return self.chosen(lambda listing: listing[0][0]).start()
 
     def chosen(self, choose: Callable[[list[tuple[int, int, str]]], int]) -> segments.Segment:
@@ -86,10 +128,6 @@ class Reader:
             return self.segment(choose(self.listing()))
         except FileNotFoundError:
             return self.segment(choose(self.listing()))
-
-    def listing(self) -> list[tuple[int, int, str]]:
-        """Number, first sequence and file name of each segment, in order; by their headers once names were found to lie."""
-        return tail.listing_by_headers(self) if self._by_headers else segments.listing(self.segments_folder)
 
     def look_closely(self) -> bool:
         """A name led to another segment than its own: go by the headers from now on. Whether that is another listing."""
@@ -109,14 +147,18 @@ class Reader:
 
         if not holding(self.listing()):
             return self.start()
-        return self._bisected(self.chosen(holding).number, lambda frame: frame.sequence <= sequence)
+        return self._not_before_start(self._bisected(self.chosen(holding).number, lambda frame: frame.sequence <= sequence))
 
     def start_before(self, time_ns: int) -> Position:
         """A point before the last commit made at or before that time, shortly before it."""
         numbers = [number for number, _, _ in self.listing()]
         before = [number for number in numbers if self.segment(number).time_ns <= time_ns]
         # Its first frame may be a little older than the segment: the clock is read before room is made.
-        return self._bisected(before[-2] if len(before) > 1 else numbers[0], lambda frame: frame.time_ns <= time_ns)
+        return self._not_before_start(self._bisected(before[-2] if len(before) > 1 else numbers[0], lambda frame: frame.time_ns <= time_ns))
+
+    def _not_before_start(self, found: Position) -> Position:
+        start = self.start()
+        return start if start.sequence > found.sequence else found
 
     def _bisected(self, number: int, is_before: Callable[[Frame], bool]) -> Position:
         """A point in a segment: at the start of some frame that *is_before* holds for, near the last such."""
@@ -137,18 +179,41 @@ class Reader:
         return found
 
     def segment(self, number: int) -> segments.Segment:
-        """The header of a segment. Raises: FileNotFoundError."""
+        """The header of a segment. Raises: FileNotFoundError, HistoryCompacted (while we were reading)."""
         if number not in self._known:
-            self._known[number] = tail.read_segment(self, number)
+            try:
+                self._known[number] = tail.read_segment(self, number)
+            except FileNotFoundError:
+                if not self._was_archived(number):
+                    raise
+                self._known[number] = tail.read_segment(self, number)
         return self._known[number]
 
     def read_fd(self, number: int) -> int:
-        """A descriptor to read a segment with; stays the journal's."""
+        """A descriptor to read a segment with; stays the journal's. Raises as ``segment``."""
         if number not in self._fds:
             if len(self._fds) >= OPEN_SEGMENTS:
                 os.close(self._fds.pop(next(iter(self._fds))))
-            self._fds[number] = os.open(self.segment(number).path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._fds[number] = os.open(self.segment(number).path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if not self._was_archived(number):
+                    raise
+                self._fds[number] = os.open(self.segment(number).path, os.O_RDONLY | os.O_CLOEXEC)
         return self._fds[number]
+
+    def _was_archived(self, number: int) -> bool:
+        """Whether compaction has moved a segment away since we looked; then it is read where it is now. Raises: HistoryCompacted."""
+        based = segments.bases(self.segments_folder)
+        if not based or number >= based[-1][0]:
+            return False
+        from layerlog.eventstore import archive
+
+        self._archived = archive.before(self.segments_folder)
+        self._known.pop(number, None)
+        if self._archived is None or number < self._archived.segments[0][0]:
+            raise archive.refusal(self.segments_folder, based[-1][1] - 1)
+        return True
 
     def frames(self, start: Position, end: Position | None = None) -> Iterator[Frame]:
         """Durable frames after *start*, up to *end* (default: all that are known). Damage goes to ``damage``."""
@@ -183,12 +248,10 @@ class Reader:
             yield from Walk(fd, position, end.offset, self.tag, proven=True, end_hash=end.hash, last=end.sequence)
 
     def _beginning(self, start: Position) -> Damage | None:
-        """What is lost before the first segment that is there; one that compaction wrote stands for all before it."""
-        if start.segment == 1 or start.offset > segments.HEADER_BYTES or self.listing()[0][0] != start.segment:
+        """What is lost before the first segment that is there; a base stands for all before it."""
+        if start.segment == 1 or start.offset > segments.HEADER_BYTES or self.listing()[0][0] != start.segment or self.base() is not None:
             return None
         first = self.segment(start.segment)
-        if first.why == segments.WHY_COMPACTED:
-            return None
         return Damage(start.segment - 1, 0, 0, "a segment", "no file", 1, first.first_sequence - 1, False)
 
     def _walk_whole(self, start: Position, following: segments.Segment | None) -> Walk:

@@ -24,6 +24,7 @@ GROWTH = 4
 BYTES_MAX = 8 << 20
 RESERVE_BYTES = 64 << 10
 SUFFIX = ".segment"
+BASE_SUFFIX = ".base"
 ASIDE = "next.new"
 
 WHY_FIRST, WHY_FULL, WHY_POISONED, WHY_DAMAGED, WHY_COMPACTED = range(5)
@@ -135,12 +136,41 @@ def file_name(number: int, first_sequence: int) -> str:
     return f"{number:08d}-{first_sequence:016d}{SUFFIX}"
 
 
+def base_name(number: int, first_sequence: int) -> str:
+    """Of a base: the segment in which the journal goes on, and the first commit after the base."""
+    return f"{number:08d}-{first_sequence:016d}{BASE_SUFFIX}"
+
+
 def listing(folder: str) -> list[tuple[int, int, str]]:
-    """Number, first sequence and file name of each segment, in order."""
+    """Number, first sequence and file name of each segment, in order; without those that a base stands for."""
+    for _ in range(2):
+        names = os.listdir(folder)
+        found, based = numbered(names, SUFFIX), numbered(names, BASE_SUFFIX)
+        if based:
+            return [entry for entry in found if entry[0] >= based[-1][0]]
+        if not found or found[0][0] == 1:
+            break  # else a base may have been put there while we looked
+    return found
+
+
+def bases(folder: str) -> list[tuple[int, int, str]]:
+    """The same of the bases that compaction made (base.py); the last one counts."""
+    return numbered(os.listdir(folder), BASE_SUFFIX)
+
+
+def compacted(folder: str) -> list[tuple[int, int, str]]:
+    """Segments that a base stands for and that were not moved away yet."""
+    names = os.listdir(folder)
+    based = numbered(names, BASE_SUFFIX)
+    return [entry for entry in numbered(names, SUFFIX) if based and entry[0] < based[-1][0]]
+
+
+def numbered(names: list[str], suffix: str) -> list[tuple[int, int, str]]:
+    """Number, first sequence and name of those *names* that are segments or bases, in order."""
     found = []
-    for name in os.listdir(folder):
-        number, _, first = name.removesuffix(SUFFIX).partition("-")
-        if name.endswith(SUFFIX) and number.isdigit() and first.isdigit():
+    for name in names:
+        number, _, first = name.removesuffix(suffix).partition("-")
+        if name.endswith(suffix) and number.isdigit() and first.isdigit():
             found.append((int(number), int(first), name))
     found.sort()
     return found

@@ -13,7 +13,7 @@ from layerlog.eventstore import codec
 from layerlog.eventstore.checkpoints import FANOUT, UNIT, Checkpoints, is_boundary, is_level_boundary
 from layerlog.eventstore.frame import HEADER_BYTES
 from layerlog.eventstore.journal import Journal
-from layerlog.eventstore.rows import Overlay, Rows
+from layerlog.eventstore.rows import Overlay, Rows, Table
 from layerlog.eventstore.runs import RunSet
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 KEY_SPACE = b"k\0"
-OWN_EVENTS = frozenset(("PayloadRedacted", "RunStarted"))
+OWN_EVENTS = frozenset(("PayloadRedacted", "RowsKept", "RunStarted"))
 """Event types that are the ledger's business; folds never see them."""
 
 
@@ -124,7 +124,7 @@ class State:
     """Rows after ``position``. Changed by one thread at a time (the ledger's state lock); ``flush`` needs none."""
 
     def __init__(self, folder: str, journal: Journal, fold: Fold, *, fold_version: int, may_write: bool, until: int | None = None) -> None:
-        """The state at the newest checkpoint at or before *until*; ``replay`` takes it further."""
+        """The state at the newest checkpoint at or before *until*, 0: from the journal alone; ``replay`` takes it further."""
         self.folder = folder
         self.journal = journal
         self.fold = fold
@@ -144,9 +144,15 @@ class State:
 
     def _rest_on(self, sequence: int) -> Position:
         runs = self.checkpoints.cover(sequence)
+        if not runs and (based := self.journal.base()) is not None:
+            table = Table(based.rows())
+            if not sequence or not self.checkpoints.write_from_start(table, based.after()):
+                self.recent = Overlay(table)
+                self.rows = Overlay(self.recent)
+                return based.after()
+            runs = self.checkpoints.cover(sequence)
         self.lost = sum(run.lost for run in runs)
-        base = RunSet(runs, self._recovering(runs[-1].last) if runs else None)
-        self.recent = Overlay(base)
+        self.recent = Overlay(RunSet(runs, self._recovering(runs[-1].last) if runs else None))
         self.rows = Overlay(self.recent)
         return runs[-1].end if runs else self.journal.start()
 

@@ -79,7 +79,7 @@ def read_segment(journal: Reader, number: int) -> segments.Segment:
     if segment is not None and segment.number == number:
         if segment.mended:
             journal.damage[number, 0] = _bad_header(number, "a flipped bit", first_sequence)
-        elif not name.startswith(f"{number:08d}-"):
+        elif not os.path.basename(name).startswith(f"{number:08d}-"):
             journal.damage[number, 0] = Damage(number, 0, 0, "its file name", name, first_sequence, first_sequence - 1, True)
         return segment
     journal.damage[number, 0] = _bad_header(number, "other bytes", first_sequence)

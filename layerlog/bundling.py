@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerlog.core import Core
+    from layerlog.eventstore.base import Base
 
 FORMAT = 1
 DOCUMENT = "bundle.json"
 DRIVER = "null"
-_MEMBER = re.compile(SEGMENTS + r"/[0-9]{8}-[0-9]{16}" + re.escape(segments.SUFFIX))
+_MEMBER = re.compile(SEGMENTS + r"/[0-9]{8}-[0-9]{16}\.(segment|base)")
 
 
 @frozen
@@ -66,6 +67,8 @@ def bundle(core: Core, path: str | os.PathLike[str], *, redact: bool = False) ->
         with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
             _add(tar, DOCUMENT, json.dumps(document, sort_keys=True).encode() + b"\n")
             words = _Words()
+            if (based := journal.base()) is not None:
+                _add_base(tar, based, redact)
             for segment, start, stop in _pieces(journal, end):
                 data = os.pread(journal.read_fd(segment.number), stop.offset, 0)
                 _add(tar, f"{SEGMENTS}/{os.path.basename(segment.path)}", _redacted(journal, data, start, stop, words) if redact else data)
@@ -87,6 +90,14 @@ def _pieces(journal: Journal, end: Position) -> Iterator[tuple[segments.Segment,
             size = after.before_end or os.fstat(journal.read_fd(number)).st_size
             stop = Position(number, size, after.first_sequence - 1, after.time_ns, after.before_hash, after.before_back)
         yield segment, segment.start(), stop
+
+
+def _add_base(tar: tarfile.TarFile, based: Base, redact: bool) -> None:
+    """What a compacted journal begins with. Raises NotSupported: its rows have no redacted form."""
+    if redact:
+        raise NotSupported("the history was compacted, and its base cannot be redacted: without --redact it can be bundled")
+    with open(based.path, "rb") as file:
+        _add(tar, f"{SEGMENTS}/{os.path.basename(based.path)}", file.read())
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -163,9 +174,10 @@ def replay(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Store:
         raise InvalidRequest(f"{folder} holds a journal already: give another --graph directory")
     document, parts = _read(os.fspath(path))
     disk.make_folders(os.path.join(folder, SEGMENTS))
-    for name, data in sorted(parts.items(), reverse=True):  # the first segment makes it a journal
+    for name, data in sorted(parts.items(), reverse=True):  # the first one makes it a journal
         _write_segment(os.path.join(folder, name), data)
-    _write(os.path.join(folder, GENESIS), _first_bytes(parts[min(parts)]))
+    if min(parts).endswith(segments.SUFFIX):  # else the journal begins with a base
+        _write(os.path.join(folder, GENESIS), _first_bytes(parts[min(parts)]))
     _write(os.path.join(folder, "settled"), boot_id().hex().encode())  # nothing of this boot is to be recovered
     try:
         _check(os.fspath(path), folder, document["head"])
@@ -205,7 +217,7 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 def _write_segment(path: str, data: bytes) -> None:
     """A segment as it was, zero-filled to its size."""
-    segment = segments.parse(data[: segments.HEADER_BYTES], path)
+    segment = segments.parse(data[: segments.HEADER_BYTES], path) if path.endswith(segments.SUFFIX) else None
     size = max(segment.size if segment is not None and segment.size <= 2 * segments.BYTES_MAX else 0, len(data))
     _write(path, data, size)
 

@@ -110,11 +110,11 @@ class HistoryMethods(Core):
     def at(self, when: str | int | float) -> PastView:
         """The store as it was then: same reading methods, same answers as at that time.
 
-        *when*: see when.py. Raises InvalidWhen, CommitUnknown.
+        *when*: see when.py. Raises InvalidWhen, CommitUnknown, HistoryCompacted.
         """
         sequence = self.sequence_at(when)
-        time_ns = self.commit_at(sequence).time_ns if sequence else 0
-        return PastView(self.ledger.at(sequence), self.blobs, sequence, time_ns, self if self.image_roots else None)
+        past = self.ledger.at(sequence)
+        return PastView(past, self.blobs, sequence, self.ledger.time_at(sequence), self if self.image_roots else None)
 
     def sequence_at(self, when: str | int | float) -> int:
         """The last commit at that point; 0 is the empty store, before the first. Raises CommitUnknown."""

@@ -1,19 +1,21 @@
-"""What Store offers for keeping its history: ``head``, ``verify`` and ``bundle``. The work is imported when it is asked for."""
+"""What Store offers for keeping its history: ``head``, ``verify``, ``compact``, ``bundle``. The work is imported when asked for."""
 
 from __future__ import annotations
 
-from layerlog.core import Core
+import os
+
+from layerlog.history import HistoryMethods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from layerlog.bundling import Bundle
+    from layerlog.compacting import Compacted
     from layerlog.findings import Finding
 
 
-class KeepMethods(Core):
+class KeepMethods(HistoryMethods):
     """Prove a history, and carry it elsewhere."""
 
     def head(self) -> str:
@@ -32,6 +34,29 @@ class KeepMethods(Core):
         from layerlog.verifying import parse_head, verify
 
         return verify(self, parse_head(last_known))
+
+    def compact(self, before: str | int | float, *, archive: str | os.PathLike[str] | None = None, drop: bool = False) -> Compacted:
+        """Fold commits made before that point (see when.py) into one base; their segments go to an archive, or for good.
+
+        *archive*: a folder for them, by default ``archive/`` in the journal's own; they are still read there, by ``at``,
+        ``history`` and ``verify``. *drop*: they are deleted; then the past begins with the base. The present state, and the proof
+        by the hash chain that it follows from what was folded, stay. Whole segments only; never what an undo needs (commits
+        within retention), what deleted things that can come back need, or what a follower has not read yet.
+        Durable on return; other processes may go on. Raises InUse, JournalError (damaged records), InvalidRequest.
+        """
+        from layerlog.compacting import compact
+
+        return compact(self, before, "" if drop else archive if archive is None else os.fspath(archive))
+
+    def plan_compaction(self, before: str | int | float, *, archive: str | os.PathLike[str] | None = None, drop: bool = False) -> Compacted:
+        """What ``compact`` would do; changes nothing."""
+        from layerlog.compacting import plan
+
+        return plan(self, before, "" if drop else archive if archive is None else os.fspath(archive))
+
+    def begins(self) -> int:
+        """The first point that ``at`` can go back to: 0, or a later commit where old ones were compacted and dropped."""
+        return self.ledger.begins()
 
     def bundle(self, path: str | os.PathLike[str], *, redact: bool = False) -> Bundle:
         """Write the journal alone, without any contents, as a tar at *path*: the same journal gives the same bytes.

@@ -7,7 +7,7 @@ decision table of CRASH.md; ``settle`` carries it out. A crash in the middle of 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SWEEP_LEASE = ".sweep"
 """Held by what touches more layers than leases can be open for; IDs never start with a dot."""
 SANDBOX_LEASE = ".sandbox-"
+COMPACT_LEASE = ".compact"
 
 
 def recover(core: Core) -> list[tuple[str, list[str]]]:
@@ -46,6 +47,7 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     if core.ledger.has_damage():
         return []
     _end_sandboxes(core, suspects, booted)
+    _end_compaction(core, suspects, booted)
     layers = {one for one in suspects if not one.startswith(".")}
     if booted or SWEEP_LEASE in suspects:
         layers |= _half_done(core)
@@ -206,6 +208,19 @@ def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> None:
         gone += [one.id for one in core.containers() if one.flags.get("Sandbox") and SANDBOX_LEASE + one.id not in core.leases.holders()]
     for container_id in gone:
         remove_sandbox(core, container_id)
+
+
+def _end_compaction(core: Core, suspects: list[str], booted: bool) -> None:
+    """What a compaction that was cut short left in the journal's folder is finished, or taken back."""
+    if not booted and COMPACT_LEASE not in suspects:
+        return
+    from layerlog.eventstore.compaction import leftovers
+
+    if leftovers(core.ledger.folder):
+        from layerlog.compacting import finish
+
+        with suppress(InUse), core.leases.take(COMPACT_LEASE):
+            finish(core)
 
 
 def _half_done(core: Core) -> set[str]:

@@ -37,6 +37,13 @@ def checkpoints(journal: Journal) -> Iterator[Finding]:
             yield _finding(journal, name, str(run))
     state = State(journal.folder, journal, fold, fold_version=FOLD_VERSION, may_write=False, until=0)
     gathered: dict[str, dict[bytes, Any]] = {}
+    if begins := state.position.sequence:  # compacted: what the base holds counts as the changes up to there
+        based = dict(state.rows.scan(b""))
+        runs = {name: run for name, run in runs.items() if run.after >= begins or (not run.after and run.last >= begins)}
+        gathered = {name: dict(based) for name, run in runs.items() if not run.after}
+        for name in [name for name, run in runs.items() if run.last == begins]:
+            if why := _differs(runs.pop(name), gathered.pop(name)):
+                yield _finding(journal, name, why)
     for frame in journal.frames(state.position, journal.position):
         changes = state.folded(Commit(frame))
         state.apply(changes, frame.sequence)

@@ -10,10 +10,12 @@ of its commits gives. *Blobs*: each has its digest, and those that records refer
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from layerlog.eventstore.archive import HistoryCompacted
 from layerlog.eventstore.codec import decode as decode_payload
 from layerlog.eventstore.damage import Damage, is_redacted
-from layerlog.eventstore.errors import InvalidRequest
+from layerlog.eventstore.errors import CorruptRecord, InvalidRequest
 from layerlog.eventstore.frame import HEADER_BYTES, MAGIC, Frame, header_whole
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.position import PositionFile
@@ -26,6 +28,7 @@ from layerlog.projections.keys import prefix
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from layerlog.core import Core
 
@@ -67,6 +70,7 @@ def parse_head(asked: str | int | None) -> Witness | None:
 
 def verify(core: Core, last_known: Witness | None = None) -> Iterator[Finding]:
     """See ``Store.verify``."""
+    from layerlog import verify_base
     from layerlog.verify_checkpoints import checkpoints, ends
 
     folder = core.ledger.folder
@@ -78,13 +82,16 @@ def verify(core: Core, last_known: Witness | None = None) -> Iterator[Finding]:
             witnesses.append(published)
         witnesses += [Witness(end.sequence, end.hash, "a position that was published once") for end in lost_ends(journal)]
         witnesses += [Witness(end.sequence, end.hash, f"the checkpoint {name}") for name, end in ends(journal)]
+        compactions: list[Any] = []
         whole = True
-        for finding in _chain(journal, witnesses):
+        for finding in (*verify_base.files(journal), *_chain(_with_archive(journal, witnesses), witnesses, compactions)):
             whole = whole and finding.grade not in (MISSING, CONTENT)
             yield finding
         yield from _genesis(journal)
         yield from _strays(journal)
         if whole:  # behind a gap a replay proves nothing
+            yield from verify_base.committed(journal, compactions)
+            yield from verify_base.replayed(journal)
             yield from checkpoints(journal)
     finally:
         journal.close()
@@ -108,15 +115,25 @@ def _published(folder: str) -> Witness | None:
 # --- chain and witnesses
 
 
-def _chain(journal: Journal, witnesses: list[Witness]) -> Iterator[Finding]:
-    """Walk all frames; then compare with what witnesses say of them."""
+def _with_archive(journal: Journal, witnesses: list[Witness]) -> Journal:
+    """The journal with all that compaction archived and that can be read; its base is one more witness."""
+    based = journal.base()
+    if based is not None:
+        witnesses.append(Witness(based.sequence, based.after().hash, "the base"))
+        with suppress(HistoryCompacted, CorruptRecord):  # the base's own damage is told besides
+            journal.reach_back(0)
+    return journal
+
+
+def _chain(journal: Journal, witnesses: list[Witness], compactions: list[Any]) -> Iterator[Finding]:
+    """Walk all frames; then compare with what witnesses say of them. Gathers the events of compactions on the way."""
     wanted = {witness.sequence for witness in witnesses}
     seen: dict[int, bytes] = {}
     named: set[int] = set()
     last = first = 0
     redacted: list[int] = []
     justified: set[int] = set()
-    for item in journal.walk(journal.start(), journal.position):
+    for item in journal.walk(journal.first_point(), journal.position):
         if isinstance(item, Damage):
             named.update(range(item.first_sequence, item.last_sequence + 1))
             yield _damaged(item, last)
@@ -134,6 +151,8 @@ def _chain(journal: Journal, witnesses: list[Witness]) -> Iterator[Finding]:
             redacted.append(item.sequence)
         elif item.payload is not None and b'"PayloadRedacted"' in item.payload:
             justified.update(_redactions(item.payload))
+        elif item.payload is not None and b'"JournalCompacted"' in item.payload:
+            compactions += [event for event in decode_payload(item.payload)["events"] if event["type"] == "JournalCompacted"]
     for damage in [one for one in journal.damage.values() if one.offset == 0]:
         yield _damaged(damage, damage.first_sequence - 1)
     for start, end in _ranges([one for one in redacted if one not in justified]):
@@ -195,6 +214,8 @@ def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
 def _genesis(journal: Journal) -> Iterator[Finding]:
     """The copy of the first bytes is still equal to them (unless the first segment was archived)."""
     path = os.path.join(journal.folder, GENESIS)
+    if journal.listing()[0][0] != 1:
+        return
     try:
         with open(path, "rb", buffering=0) as file:
             copy = file.read()

@@ -129,6 +129,10 @@ def _rows_restated(rows: Rows, event: Row, meta: Meta) -> Iterator[RowChange]:
         yield found.encode("utf-8", "surrogateescape"), value
 
 
+def _journal_compacted(rows: Rows, event: Row, meta: Meta) -> Iterator[RowChange]:
+    yield key("store", "compacted"), {**event, "sequence": meta.sequence, "time_ns": meta.time_ns}
+
+
 _HANDLERS: dict[str, Callable[[Rows, Row, Meta], Iterator[RowChange]]] = {
     "StoreCreated": _store_created,
     "LayerCreated": _create("layer"),
@@ -155,6 +159,9 @@ _HANDLERS: dict[str, Callable[[Rows, Row, Meta], Iterator[RowChange]]] = {
     "StoreWiped": _store_wiped,
     "StoreMended": lambda rows, event, meta: iter(()),
     "RowsRestated": _rows_restated,
+
+
+    "JournalCompacted": _journal_compacted,
     "Mounted": lambda rows, event, meta: mounts.mounted(rows, event),
     "Unmounted": lambda rows, event, meta: mounts.unmounted(rows, event),
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from layerlog.eventstore import codec, events, frame, position, runs, segments
+from layerlog.eventstore import base, codec, events, frame, position, runs, segments
 from layerlog.eventstore.errors import UnknownFormat
 from layerlog.eventstore.ledger import Ledger
 from tests.eventstore.ledgers import fold, make
@@ -83,7 +83,21 @@ def test_golden_journal_of_version_1_reads_as_it_did(tmp_path: Path, name: str) 
 def test_golden_journal_has_every_event_type() -> None:
     commits = [commit for name in GOLDENS for commit in json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))]
     golden = {event["type"] for commit in commits for event in commit["events"]}
+    golden |= {event["type"] for event in json.loads((GOLDEN / "base-v1.json").read_text(encoding="utf-8"))["events"]}
     assert golden == set(codec.VERSIONS) - {"RunStarted"}
+
+
+def test_golden_base_of_version_1_reads_as_it_did() -> None:
+    """Made from the golden journal by ``base.write``; its name says where it stands."""
+    expected = json.loads((GOLDEN / "base-v1.json").read_text(encoding="utf-8"))
+    (path,) = GOLDEN.glob("*.base")
+    found = base.Base(str(path))
+    after = found.after()
+    assert (found.sequence, after.segment, after.offset, after.back, after.time_ns) == tuple(expected["after"])
+    assert after.hash.hex() == expected["hash"]
+    assert found.archives == expected["archives"]
+    assert [[key.decode("utf-8", "surrogateescape"), value] for key, value in found.rows()] == expected["rows"]
+    assert list(found.damage()) == []
 
 
 def test_codec_knows_the_declared_events() -> None:

@@ -23,9 +23,12 @@ from tests.eventstore.declared import ENVELOPE, EVENT, TEXT, object_of
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
+GOLDENS = (("journal", ""), ("journal", "-mended"), ("base", ""))
+
+
 def golden() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((GOLDEN / "journal-v1.json").read_text(encoding="utf-8"))
-    return found
+    one, mended, based = (json.loads((GOLDEN / f"{name}-v1{more}.json").read_text(encoding="utf-8")) for name, more in GOLDENS)
+    return [*one, *mended, based]
 
 
 @given(st.lists(EVENT, min_size=1, max_size=3), ENVELOPE, st.none() | st.tuples(TEXT, TEXT))
