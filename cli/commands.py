@@ -90,6 +90,7 @@ FRIENDLY_MODULES = {
     "undo": "undoing",
     "watch": "watching",
     "verify": "keeping",
+    "compact": "compacting",
     "bundle": "keeping",
     "replay": "keeping",
     "mounts": "mounts",

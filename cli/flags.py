@@ -21,6 +21,7 @@ PEOPLE_FLAGS = (
     text("--reason", "Why, kept in the history ($LAYERLOG_REASON)", door=FRIENDLY),
     text("--key", "Client key: a change with a key happens once, however often it is tried", door=FRIENDLY),
     text("--at", "Read the store as it was: a commit (4711), an age (2h), yesterday, a time (2026-11-01T12:00)", door=FRIENDLY),
+    text("--journal", "Ask a copied journal instead of a store: its folder, or a bundle; nothing is written to it", door=FRIENDLY),
     text("--retention", "How long deleted contents can come back: 24h, 7d, 0 ($LAYERLOG_RETENTION)", door=FRIENDLY),
     switch("--json -j", "Machine-readable output", door=FRIENDLY),
     switch("--verbose", "Say more", door=FRIENDLY),

@@ -23,7 +23,10 @@ def verify(run: Run) -> int:
         run.out(f"  {one.proof}")
     if found:
         return run.fail(f"layerlog: {len(found)} findings; head {head}")
-    run.out(f"commits 1 to {head.partition(':')[0]}, checkpoints and data items are as they were written")
+    begins = run.store.begins()
+    first = f"commits {begins + 1}" if begins else "commits 1"
+    based = f" and the base that stands for those up to {begins} (they are not here)" if begins else ""
+    run.out(f"{first} to {head.partition(':')[0]}{based}, checkpoints and data items are as they were written")
     run.out(f"head {head}")
     return 0
 
@@ -64,7 +67,7 @@ COMMANDS = (
         "",
         most=0,
         door=FRIENDLY,
-        flags=(text("--last-known", "A head that verify printed before: what was cut off or rewritten since is named"),),
+        flags=(text("--last-known --last", "A head that verify printed before: what was cut off or rewritten since is named"),),
         about="""Re-reads every record and its place in the hash chain, replays checkpoints, re-hashes data items. Any altered,
 dropped, swapped or repeated record is named. Changes nothing. Keep the head that it prints somewhere else: with it, the next
 verify also sees a tail that was cut off. `layerlog check` looks at layers and their files.""",

@@ -44,7 +44,7 @@ def headline(run: Run) -> str:
     from layerlog.cli.views import units
     from layerlog.cli.views.show import width
 
-    root, home = run.store.root, os.path.expanduser("~")
+    root, home = run.values.get("journal") or run.store.root, os.path.expanduser("~")
     shown = "~" + root[len(home) :] if root.startswith(home + "/") else root
     view: Any = run.reader
     past = "" if view is run.store else f" · as it was {units.moment(view.time_ns, time.time_ns())}"

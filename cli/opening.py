@@ -20,9 +20,13 @@ SHOWN_MAX = 200
 
 def open_store(run: Run) -> Store:
     """The Store for a run. Raises StoreError."""
+    values = run.values
+    if values.get("journal"):
+        from layerlog.copied import open_journal
+
+        return open_journal(values["journal"])
     from layerlog.cli.config import settle
 
-    values = run.values
     settings = settle(values, run.compat)
     return class_for(run, settings)(
         settings.root,

@@ -24,7 +24,7 @@ def undo(run: Run) -> int:
         return 1 if plan.conflicts else 0
     if not run.json:
         _tell(run, plan)
-        if not run["yes"] and sys.stdin.isatty() and sys.stdout.isatty() and not _agreed():
+        if not run["yes"] and sys.stdin.isatty() and sys.stdout.isatty() and not agreed():
             return run.fail("nothing was changed")
     done = run.store.given(expected=plan.planned_on).undo(sequence, last=run["last"], by=run["by"])
     if run.json:
@@ -38,7 +38,7 @@ def undo(run: Run) -> int:
     return 0
 
 
-def _agreed() -> bool:
+def agreed() -> bool:
     """A person at a terminal is asked once."""
     try:
         return input("Go ahead? [y/N] ").strip().lower() in ("y", "yes")

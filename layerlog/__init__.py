@@ -8,6 +8,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from layerlog.bundling import replay as replay
+    from layerlog.copied import open_journal as open_journal
     from layerlog.eventstore.errors import StoreError as StoreError
     from layerlog.records import Container as Container
     from layerlog.records import Image as Image
@@ -21,9 +23,11 @@ _HOME = {
     "Layer": "layerlog.records",
     "Image": "layerlog.records",
     "Container": "layerlog.records",
+    "open_journal": "layerlog.copied",
+    "replay": "layerlog.bundling",
     "__version__": "layerlog.version",
 }
-__all__ = ["Container", "Image", "Layer", "Store", "StoreError", "__version__"]
+__all__ = ["Container", "Image", "Layer", "Store", "StoreError", "__version__", "open_journal", "replay"]
 
 
 def __getattr__(name: str) -> object:
