@@ -82,6 +82,8 @@ def diff_state(run: Run) -> int:
                         ("names", one.record.names),
                         ("fields", one.fields),
                         ("growth", one.growth),
+                        ("before", one.before),
+                        ("after", one.after),
                     ]
                 )
                 for one in found

@@ -32,7 +32,26 @@ def tree(run: Run) -> int:
 
     known = {row.layer.id for row in rows}
     loose = [image for image in images if image.layer not in known]
+    if run["svg"]:
+        return _save_svg(run, tree_view(rows, loose, headline(run), SVG_COLUMNS, time.time_ns()))
     show(tree_view(rows, loose, headline(run), width(), time.time_ns()))
+    return 0
+
+
+SVG_COLUMNS = 110
+
+
+def _save_svg(run: Run, view: Any) -> int:
+    """The picture, whole or not at all."""
+    import os
+
+    from layerlog.cli.views.svg import drawn
+
+    aside = f"{run['svg']}.{os.getpid()}.new"
+    with open(aside, "w", encoding="utf-8") as file:
+        file.write(drawn(view, SVG_COLUMNS, "layerlog tree"))
+    os.replace(aside, run["svg"])
+    run.say(f"wrote {run['svg']}")
     return 0
 
 
@@ -162,6 +181,7 @@ def _usage(run: Run) -> list[Any]:
         _layers("  shared layers", [row for row in rows if row.users > 1]),
         _layers("  unique layers", [row for row in rows if row.users == 1]),
         _layers("  unused layers", [row for row in rows if not row.users]),
+        _unrecorded(run, [row.layer for row in rows if row.size is None or row.layer.opened]),
         Usage("Containers", len(containers), sum(1 for row in rows if row.mount and row.containers), 0, None),
         Usage("Data items", len(items), None, sum(size for _, size in dict(items).items()), None),
     ]
@@ -177,6 +197,19 @@ def _layers(what: str, rows: list[Row]) -> Any:
 
     size = sum(row.size or 0 for row in rows)
     return Usage(what, len(rows), None, size, size if rows and not rows[0].users else None)
+
+
+def _unrecorded(run: Run, layers: list[Layer]) -> Any:
+    """What programs wrote into mounted layers: the journal does not say how much, so it is measured; of a past state nobody can say."""
+    from layerlog.cli.measuring import bytes_below
+    from layerlog.cli.views.tables import Usage
+
+    live = run.reader is run.store and not run.values.get("journal")
+    found = 0
+    for layer in layers if live else ():
+        recorded = layer.contents.diff_size if layer.contents else 0
+        found += max(bytes_below(run.store.driver.path(layer.id)) - recorded, 0)
+    return Usage("  not recorded", len(layers), None, found, None)
 
 
 def free_without(rows: list[Row], images: list[Image], used: set[str]) -> list[Layer]:
@@ -208,6 +241,7 @@ COMMANDS = (
         most=0,
         door=FRIENDLY,
         reads=True,
+        flags=(text("--svg", "Draw it into that file, as a picture"),),
         about="""A stack of layers stands in one column, its base on top; a fork indents. ◆ is an image, ■ a container,
 ▸ a mount. USED counts the images and containers that need a layer: ×2 and more means that they share it.
 SIZE is what the journal recorded when the layer was filled; – means that no diff was applied to it.

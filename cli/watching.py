@@ -109,6 +109,7 @@ class _Rates:
     def now(self) -> list[Working]:
         import time
 
+        from layerlog.cli.measuring import bytes_below
         from layerlog.cli.views.watch import Working
 
         found, seen = [], {}
@@ -117,25 +118,13 @@ class _Rates:
         for lease_id, note in sorted(self.run.store.leases.holders().items()):
             if lease_id.startswith("."):
                 continue
-            size = _bytes_below(os.path.join(staging, lease_id))
+            size = bytes_below(os.path.join(staging, lease_id))
             then, before = self._before.get(lease_id, (now, size))
             rate = (size - before) / (now - then) if now > then else 0.0
             seen[lease_id] = (now, size)
             found.append(Working(lease_id, note, size, rate))
         self._before = seen
         return found
-
-
-def _bytes_below(folder: str) -> int:
-    """Bytes of the files below a folder; what goes away meanwhile counts for nothing."""
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(where, name)).st_size
-            except FileNotFoundError:
-                continue
-    return total
 
 
 class _Keys:

@@ -14,7 +14,7 @@ from layerlog.decide.compacting import Limit, limit
 from layerlog.eventstore import base, compaction
 from layerlog.eventstore.errors import InvalidRequest, StoreError
 from layerlog.eventstore.journal import Journal
-from layerlog.projections.fold import fold
+from layerlog.projections.fold import FOLD_VERSION, fold
 from layerlog.projections.keys import key
 from layerlog.recovery import COMPACT_LEASE
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from layerlog.eventstore.rows import Rows
     from layerlog.history import HistoryMethods
 
-FOLD_VERSION = 1
 
 
 class Compacted:

@@ -8,8 +8,7 @@ from layerlog.eventstore import archive, base, segments
 from layerlog.eventstore.errors import CorruptRecord, JournalError
 from layerlog.eventstore.state import State
 from layerlog.findings import CONTENT, MISSING, Finding
-from layerlog.projections.fold import fold
-from layerlog.verify_checkpoints import FOLD_VERSION
+from layerlog.projections.fold import FOLD_VERSION, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

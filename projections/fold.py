@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from layerlog.eventstore.state import Meta
 
 FOLD_VERSION = 1
-"""One more whenever the rows that some journal gives change: checkpoints that an older fold made are then made anew."""
+"""One more whenever the rows that some journal gives change: checkpoints that an older fold made are then made anew.
+
+A base of compaction cannot be: then ``RowsKept`` gets a new version in ``codec.VERSIONS`` as well, and an upcaster that turns the rows."""
 ORDER_BITS = 20
 Put = Callable[["Rows", Row | None, Row | None], Iterator[RowChange]]
 PUT: dict[str, Put] = {"layer": layers.put, "image": images.put, "container": containers.put}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from examples.demo.host_image import build as build_image
+from layerlog.cli.views.svg import without_fetches
 
 COLUMNS = 92
 SHOWN = (
@@ -75,9 +75,7 @@ def main(target: str) -> None:
             console.print(Text.from_ansi(run(folder, *words).rstrip()))
             console.print()
     drawn = console.export_svg(title="layerlog")
-    drawn = re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # a picture fetches nothing
-    drawn = re.sub(r"\s*<!--.*?-->", "", drawn, flags=re.DOTALL).replace("Fira Code", "ui-monospace")
-    Path(target).write_text(drawn, "utf-8")
+    Path(target).write_text(without_fetches(drawn), "utf-8")
 
 
 if __name__ == "__main__":

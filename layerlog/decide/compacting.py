@@ -26,7 +26,8 @@ def limit(rows: Rows, asked: int, retained_from: int, unfollowed: int) -> Limit:
     """
     found = [Limit(asked, ""), Limit(retained_from, "an undo may need what is younger than the retention")]
     if (thrown := next((row for row in trash.every(rows) if row["kept"]), None)) is not None:
-        why = f"{thrown['kind']} {thrown['id'][:12]}, which commit {thrown['sequence']} deleted, can still come back"
+        what = f"{thrown['kind']} {thrown['id'][:12]}, which commit {thrown['sequence']} deleted,"
+        why = f"{what} can still come back (until the trash is emptied)"
         found.append(Limit(thrown["sequence"] - 1, why))
     found.append(Limit(unfollowed, "a follower has not read further"))
     return min(found, key=lambda one: one.sequence)

@@ -20,6 +20,8 @@ from layerlog.cli.views.watch import Seen, Working, watch_view
 from tests.cli.records import NOON_NS, commit, text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.conftest import Door
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,15 @@ def test_a_part_of_the_log_is_told_in_the_same_words_as_the_whole(filled: Door) 
     assert "− container web" in filled("log", "6..6").out
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background job, where tests may run, ignores Ctrl-C, and so would all its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_log_follow_goes_on_with_what_comes(filled: Door, where: list[str]) -> None:
     command = [sys.executable, "-m", "layerlog", *where, "log", "--follow", "--json", "-n", "1"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
@@ -67,6 +78,42 @@ def test_log_follow_goes_on_with_what_comes(filled: Door, where: list[str]) -> N
         assert json.loads(follower.stdout.readline())["sequence"] == 7
         follower.send_signal(signal.SIGINT)
         assert follower.wait(10) == 130
+
+
+def test_compact_says_what_it_will_do_and_does_it(filled: Door) -> None:
+    assert "nothing to fold" in filled("compact", "--before", "now", "--retention", "0").out
+    for number in range(70):
+        filled("set-metadata", "--metadata", "x" * 120_000 if number % 20 == 0 else str(number), "app:1")
+    assert "can still come back" in filled("compact", "--before", "now", "--retention", "0").out
+    filled("trash", "empty")
+    plan = filled("compact", "--before", "now", "--retention", "0", "--plan").out
+    assert "would be folded" in plan
+    assert filled("compact", "--before", "now", "--plan").out.startswith("nothing to fold")
+    done = filled("compact", "--before", "now", "--retention", "0").out
+    assert "are folded into a base" in done
+    assert "still read there" in done
+    assert sequences(filled, "1..3", "--reverse") == [1, 2, 3]
+    assert filled("verify").code == 0
+    assert filled("compact").code == 1
+
+
+def test_a_copied_journal_is_asked_by_its_folder(filled: Door, where: list[str], tmp_path: Path) -> None:
+    graph = Path(where[where.index("--graph") + 1])
+    alone = ["--journal", str(graph / "vfs-layerlog" / "journal")]
+    assert "rm web" in filled("why-gone", "web", where=alone).out
+    assert filled("log", "--json", where=alone).out == filled("log", "--json").out
+    assert filled("verify", where=alone).code == 0
+    assert filled("tag", "app:1", "x", where=alone).code == 1
+    assert filled("log", where=["--journal", str(tmp_path)]).code == 1
+
+
+def test_tree_is_drawn_as_a_picture_that_fetches_nothing(filled: Door, tmp_path: Path) -> None:
+    assert filled("tree", "--svg", str(tmp_path / "tree.svg")).code == 0
+    drawn = (tmp_path / "tree.svg").read_text(encoding="utf-8")
+    assert drawn.startswith("<svg")
+    assert "app:1" in drawn
+    assert "url(http" not in drawn
+    assert os.listdir(tmp_path).count("tree.svg") == 1
 
 
 def test_lanes_draw_the_lives_of_images_and_containers() -> None:
@@ -151,9 +198,11 @@ def test_a_bundle_is_replayed_elsewhere(filled: Door, tmp_path: Path) -> None:
     assert filled("replay", str(tmp_path / "b.tar"), where=elsewhere).code == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_watch_through_a_pipe_is_a_line_for_each_change(filled: Door, where: list[str]) -> None:
     command = [sys.executable, "-m", "layerlog", *where, "watch"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as watcher:
         assert watcher.stdout is not None
         line = ""
         for number in range(20):  # it says nothing before it is ready: tag until it tells
