@@ -2,7 +2,8 @@
 
 Making, keeping and taking away a layer of any size costs the same few milliseconds; contents that layers share are stored
 once. For the rest it is vfs: a whole tree a layer, which needs no mount. Subvolumes are renamed as folders are, staged, placed
-and put aside like them; they stay writable, since a read-only one could neither be mounted for writing nor renamed.
+and put aside like them (an fsync of the folder then commits the whole transaction); they stay writable, since a read-only one
+could neither be mounted for writing nor renamed.
 Source: btrfs-subvolume(8); contract/semantics.md §5.
 """
 

@@ -79,7 +79,7 @@ class LoadProgress:
         parts = [units.count(self.layers_new, "new layer")] if self.layers_new else []
         parts += [f"{units.count(self.layers_present, 'layer')} already here"] if self.layers_present else []
         if not self.bytes_read:
-            return ", ".join(parts)
+            return ", ".join(parts) or "no layers"
         rate = units.size(self.bytes_read / seconds)
         return f"{', '.join(parts)}; {units.size(self.bytes_read)} read in {seconds:.1f}s ({rate}/s)"
 
