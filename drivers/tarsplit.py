@@ -270,7 +270,7 @@ def inline_contents(tar_split: IO[bytes], start: int, replaced: list[tuple[bytes
             crc = crc64.update(data, crc)
             size += len(data)
         by_sum[name.rpartition(b"/")[2], size, crc.to_bytes(8, "big")] = fd
-    with tempfile.TemporaryFile() as rewritten:
+    with tempfile.TemporaryFile(dir=_folder_of(tar_split)) as rewritten:
         writer = TarSplitWriter(rewritten)
         tar_split.seek(start)
         for entry in entries(tar_split):
@@ -292,6 +292,14 @@ def inline_contents(tar_split: IO[bytes], start: int, replaced: list[tuple[bytes
         tar_split.truncate()
         while data := rewritten.read(_SEGMENT_BYTES):
             tar_split.write(data)
+
+
+def _folder_of(file: IO[bytes]) -> str | None:
+    """The folder of an open file, even of one without a name; None for what is no file. There is room there, in /tmp perhaps not."""
+    try:
+        return os.path.dirname(os.readlink(f"/proc/self/fd/{file.fileno()}"))
+    except OSError:
+        return None
 
 
 def proves(tar_split: IO[bytes], start: int, root: str) -> bool:

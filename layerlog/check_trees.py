@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-import tarfile
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from layerlog.drivers import tarfields, whiteouts
+from layerlog.drivers.resolve import clean
 from layerlog.drivers.tarsplit import reassemble
+from layerlog.drivers.tarstream import Feed, TarReader
 from layerlog.eventstore.errors import BlobMissing, ContentsDamaged, DriverError, StoreError
 from layerlog.findings import CONTENT, MISSING, Finding
 from layerlog.projections import layers as layer_rows
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from layerlog.core import Core
     from layerlog.projections.items import Row
 
-WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-_KINDS = {tarfile.REGTYPE: "file", tarfile.AREGTYPE: "file", tarfile.CONTTYPE: "file", tarfile.DIRTYPE: "dir", tarfile.SYMTYPE: "link"}
-Path = dict[str, "What"]
+_KINDS = {tarfields.REGULAR: "file", tarfields.FOLDER: "dir", tarfields.SYMLINK: "link"}
+Path = dict[bytes, "What"]
 
 
 class What:
@@ -39,12 +39,11 @@ class What:
 
     __slots__ = ("gid", "kind", "mode", "mtime", "size", "uid")
 
-    def __init__(self, member: tarfile.TarInfo) -> None:
-        special = f"special {member.devmajor}:{member.devminor}"
-        self.kind = "file" if member.issparse() or member.isreg() else _KINDS.get(member.type, special)
-        self.mode = stat.S_IMODE(member.mode)
-        self.uid, self.gid, self.mtime = member.uid, member.gid, int(member.mtime)
-        self.size = member.size if self.kind == "file" else 0
+    def __init__(self, member: tarfields.Member) -> None:
+        self.kind = _KINDS.get(member.kind, f"special {member.major}:{member.minor}")
+        self.mode = member.mode
+        self.uid, self.gid, self.mtime = member.uid, member.gid, member.mtime_ns // 1_000_000_000
+        self.size = member.real_size if self.kind == "file" else 0
 
     def differences(self, found: What, owners: bool) -> list[str]:
         """What differs, in the original's form: ``mode:0755￫0700``."""
@@ -161,19 +160,23 @@ def _tree(core: Core, chain: list[Row]) -> Iterator[Finding]:
             blob = row["contents"]["tar_split"]["blob"]
             with core.blobs_with(blob).open(blob) as record:
                 _fold(expected, _members(reassemble(core.driver, row["id"], record)))
-        found = {_clean(member.name): one for member, one in _linked(_members(core.driver.diff(layer_id, below, against=[])))}
-    except (tarfile.TarError, StoreError, OSError) as error:
+        found = {clean(member.name): one for member, one in _linked(_members(core.driver.diff(layer_id, below, against=[])))}
+    except _ThroughLink:
+        return
+    except (StoreError, OSError) as error:
         message = f"layer {layer_id}: its tree cannot be read"
         yield Finding(CONTENT, "layer", layer_id, message, str(error), f"layerlog check --quick, then layerlog repair {layer_id}")
         return
     since = f"; it was opened for writing in commit {chain[0]['opened']}" if "opened" in chain[0] else ""
     owners = os.geteuid() == 0 and not any(row["contents"].get("left_out") for row in chain)
-    for path in sorted({*expected, *found} - {""}):
-        wanted, seen = expected.get(path), found.get(path)
+    for name in sorted({*expected, *found} - {b""}):
+        wanted, seen, path = expected.get(name), found.get(name), os.fsdecode(name)
         if seen is None and wanted is not None and (owners or not wanted.kind.startswith("special")):
             said = f"-/{path}"
         elif wanted is None and seen is not None:
             said = f"+/{path}"
+        elif wanted is IMPLIED and seen is not None and seen.kind == "dir":
+            continue
         elif wanted is not None and seen is not None and (differences := wanted.differences(seen, owners)):
             said = f"/{path}({','.join(differences)})"
         else:
@@ -182,67 +185,72 @@ def _tree(core: Core, chain: list[Row]) -> Iterator[Finding]:
         yield Finding(CONTENT, "layer", layer_id, message, f"{core.driver.path(layer_id)}: {said}{since}", f"layerlog repair {layer_id}")
 
 
-class _Stream:
-    """An iterator of blocks as a file that tarfile reads.
-
-    Real archives end without padding of the last member and without end-of-archive blocks; tarfile raises there, so
-    zeros follow the last block.
-    """
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks, self._rest, self._padding = blocks, b"", bytes(3 * 512)
-
-    def read(self, size: int) -> bytes:
-        while len(self._rest) < size and (block := next(self._blocks, None)) is not None:
-            self._rest += block
-        if len(self._rest) < size:
-            self._rest, self._padding = self._rest + self._padding, b""
-        given, self._rest = self._rest[:size], self._rest[size:]
-        return given
+def _implied() -> What:
+    member = tarfields.Member(b"", tarfields.FOLDER, 0)
+    member.mode = 0o755
+    return What(member)
 
 
-def _members(blocks: Iterator[bytes]) -> Iterator[tarfile.TarInfo]:
-    stream: IO[bytes] = _Stream(blocks)  # type: ignore[assignment] # read is all that tarfile uses of a stream
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as archive:
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined] # or it keeps them all
+IMPLIED = _implied()
+"""A folder that an archive only implies: nothing says what it is like."""
+
+
+class _ThroughLink(Exception):
+    """A path leads through a symlink: the drivers differ in what becomes of it, as those of the original do."""
+
+
+def _members(blocks: Iterator[bytes]) -> Iterator[tarfields.Member]:
+    reader = TarReader(Feed(blocks))
+    while (member := reader.next()) is not None:
+        if member.kind != tarfields.GLOBAL:
             yield member
 
 
-def _linked(members: Iterator[tarfile.TarInfo], known: Path | None = None) -> Iterator[tuple[tarfile.TarInfo, What]]:
+def _linked(members: Iterator[tarfields.Member], known: Path | None = None) -> Iterator[tuple[tarfields.Member, What]]:
     """Each member with what it is; a hard link is what it leads to."""
     seen: Path = {} if known is None else known
     for member in members:
         what = What(member)
-        if member.islnk():
-            what = seen.get(_clean(member.linkname), what)
+        if member.kind == tarfields.HARD_LINK:
+            what = seen.get(clean(member.link), what)
         if known is None:
-            seen[_clean(member.name)] = what
+            seen[clean(member.name)] = what
         yield member, what
 
 
-def _fold(tree: Path, members: Iterator[tarfile.TarInfo]) -> None:
+def _fold(tree: Path, members: Iterator[tarfields.Member]) -> None:
     """Lay one tar over *tree*: whiteouts hide what was below, a file replaces a folder with all that it held."""
     below = set(tree)
     for member, what in _linked(members, tree):
-        path = _clean(member.name)
-        folder, _, name = path.rpartition("/")
-        if name == OPAQUE:
+        path = clean(member.name)
+        folder, _, name = path.rpartition(b"/")
+        says = whiteouts.meaning(name)
+        if says == whiteouts.HIDES:
             _remove(tree, folder, below, keep_itself=True)
-        elif name.startswith(WHITEOUT):
-            _remove(tree, f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/"), below)
-        else:
+        elif says == whiteouts.DELETES:
+            _remove(tree, (folder + b"/" if folder else b"") + name.removeprefix(whiteouts.PREFIX), below)
+        elif says == whiteouts.NOT_A_WHITEOUT:
             if path in tree and (what.kind != "dir" or tree[path].kind != "dir"):
                 _remove(tree, path, set(tree))
             tree[path] = what
             below.discard(path)
+            _fold_parents(tree, folder, below)
 
 
-def _remove(tree: Path, path: str, among: set[str], keep_itself: bool = False) -> None:
+def _fold_parents(tree: Path, folder: bytes, below: set[bytes]) -> None:
+    """The folders that a member implies. Raises _ThroughLink."""
+    while folder:
+        there = tree.get(folder)
+        if there is not None and there.kind == "link":
+            raise _ThroughLink
+        below.discard(folder)
+        if there is None:
+            tree[folder] = IMPLIED
+        folder = folder.rpartition(b"/")[0]
+
+
+def _remove(tree: Path, path: bytes, among: set[bytes], keep_itself: bool = False) -> None:
     """Take *path* and all below it out, as far as it is *among* these."""
-    for one in [one for one in tree if one in among and (one.startswith(f"{path}/") or (one == path and not keep_itself) or not path)]:
+    inside = path + b"/" if path else b""
+    for one in [one for one in tree if one in among and (one.startswith(inside) or (one == path and not keep_itself))]:
         del tree[one]
-
-
-def _clean(name: str) -> str:
-    return os.path.normpath("/" + name).lstrip("/")

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 # What a reader of the block has anyway: the last release, stored three hours ago, the digest of a lock file, and a
 # function that installs what it names.
-GIVEN = '''
+GIVEN = """
 import time
 from pathlib import Path
 
@@ -32,7 +32,7 @@ lock_digest = "sha256:4711"
 def install(root):
     Path(root, "test_app.py").write_text("def test_app():\\n    assert True\\n")
 
-'''
+"""
 
 
 def library_block() -> str:

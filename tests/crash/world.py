@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerlog import Store
 from layerlog.eventstore.errors import StoreError
@@ -49,6 +49,31 @@ def tar(*members: tuple[str, object]) -> bytes:
     return out.getvalue()
 
 
+def every_kind() -> bytes:
+    """A tar whose unpacking makes every system call that unpacking can make."""
+    from tests.drivers import tars
+
+    own: dict[str, Any] = {"uid": UID, "gid": GID, "mtime": WHEN}
+    special = [tars.device(b"null", 1, 3), tars.file(b"owned", b"x", uid=7, gid=8, mode=0o4711)] if UID == 0 else []
+    sparse = tars.pax(
+        {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.name": b"holes", b"GNU.sparse.realsize": b"90000"}
+    )
+    return tars.archive(
+        tars.folder(b"etc", 0o750, **own),
+        tars.whiteout(b"etc/group"),
+        tars.file(b"etc/motd", b"hello", {b"SCHILY.xattr.user.k": b"v"}, **own),
+        tars.opaque(b"var"),
+        tars.file(b"implied/by/this", b"x" * 600, mode=0o666, **own),
+        tars.symlink(b"link", b"nowhere"),
+        tars.hard_link(b"var/hard", b"etc/motd"),
+        tars.fifo(b"pipe"),
+        sparse + tars.header(b"x", size=512 + 3, **own) + tars.padded(b"1\n80000\n3\n") + tars.padded(b"end"),
+        tars.file(b"twice", b"first", **own),
+        tars.file(b"twice", b"second", **own),
+        *special,
+    )
+
+
 BASE = tar(
     ("etc", None),
     ("etc/passwd", "root:x:0:0\n"),
@@ -59,6 +84,7 @@ BASE = tar(
 )
 MIDDLE = tar(("etc", None), ("etc/.wh.passwd", ""), ("etc/group", "root:x:0:\n"), ("var", None), ("var/data", "d" * 700))
 OTHER = tar(("srv", None), ("srv/page", "hello\n" * 20))
+EVERY_KIND = every_kind()
 FIRST_OF_IMAGE = tar(("opt", None), ("opt/a", "a" * 900))
 SECOND_OF_IMAGE = tar(("opt", None), ("opt/.wh.a", ""), ("opt/b", "b" * 1300))
 
@@ -102,6 +128,7 @@ def make_store(root: str, driver: str) -> None:
         store.create_layer(id="thrown-empty", names=["nothing"])
         store.delete_layer("thrown-empty")
         store.create_layer("base", id="alone")
+        store.import_layer(io.BytesIO(MIDDLE), "base", id="middle-copy")
         store.set_big_data("image", "image", "old", b"replaced later")
         store.remove_big_data("image", "image", "old")
 
@@ -179,6 +206,8 @@ def _mount_twice(store: Store) -> None:
 OPERATIONS: dict[str, Operation] = {
     "create_layer": lambda store: store.create_layer("middle", id="new", names=["new-name"], metadata="m"),
     "import_layer": lambda store: store.import_layer(io.BytesIO(OTHER), "middle", id="new", names=["new-name"]),
+    "import a layer of every kind": lambda store: store.import_layer(io.BytesIO(EVERY_KIND), "middle", id="new"),
+    "apply a diff of every kind": lambda store: store.apply_diff("middle-copy", io.BytesIO(EVERY_KIND)),
     "apply_diff to an empty layer": lambda store: store.apply_diff("blank", io.BytesIO(OTHER)),
     "apply_diff to a filled layer": lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)),
     "create_image": lambda store: store.create_image(

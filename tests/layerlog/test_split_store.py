@@ -87,9 +87,7 @@ def test_a_delete_that_is_killed_between_the_halves_leaves_something_unused_and_
         patch.setattr(store, "_delete_unused", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.delete_image("im")
-    assert [one.message for one in store.check(unreferenced_seconds=0)] == [
-        "layer low: layer not referenced by any images or containers"
-    ]
+    assert [one.message for one in store.check(unreferenced_seconds=0)] == ["layer low: layer not referenced by any images or containers"]
     store.delete_layer("low")
 
 
@@ -178,8 +176,6 @@ def test_no_container_is_made_on_an_image_while_it_is_being_deleted(store: Split
         maker.start()
         maker.join(0.2)
         assert not store.exists("late", "container")
-        store.images_half.ledger.commit(
-            lambda rows: [{"type": "ImageDeleted", "id": "im", "kept": False}], envelope=store.terms.envelope
-        )
+        store.images_half.ledger.commit(lambda rows: [{"type": "ImageDeleted", "id": "im", "kept": False}], envelope=store.terms.envelope)
     maker.join()
     assert failed == [ImageUnknown]
