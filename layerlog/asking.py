@@ -189,4 +189,3 @@ def _pass_on(found: list[Tenure], holding: dict[str, Tenure], commit: Commit, ki
     elif not gains and present is not None and present.id == item_id:
         present.until, present.ended_by = commit, how
         del holding[kind]
-

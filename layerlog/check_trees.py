@@ -64,6 +64,7 @@ def contents(core: Core, quick: bool) -> Iterator[Finding]:
         chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in layers}  # of other stores, too: read, and never mended
     sound: set[str] = set()
     whole_tars = foretold(core, layers)
+    trees: dict[str, Path] = {}  # of the layer looked at last: the next one often stands on it
     by_id = {row["id"]: row for row in reversed(layers)}  # one's own hides that of another store
     for row in layers:
         findings = [] if core.leases.holder(row["id"]) else list(_layer(core, row))
@@ -73,7 +74,7 @@ def contents(core: Core, quick: bool) -> Iterator[Finding]:
         whole = [row["id"], *chains[row["id"]]]
         if findings or row["id"] not in whole_tars or not sound.issuperset(whole[1:]):
             continue
-        findings = [] if quick else list(_tree(core, [by_id[one] for one in whole]))
+        findings = [] if quick else list(_tree(core, [by_id[one] for one in whole], trees))
         if core.layer_row(row["id"]) != row:
             continue
         yield from _flagged(row, findings)
@@ -151,15 +152,22 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
         yield Finding(CONTENT, "layer", layer_id, message, proof, f"layerlog repair {layer_id}")
 
 
-def _tree(core: Core, chain: list[Row]) -> Iterator[Finding]:
-    """The whole tree of a layer, against the headers of all tars below and of its own. *chain*: itself first."""
+def _tree(core: Core, chain: list[Row], trees: dict[str, Path]) -> Iterator[Finding]:
+    """The whole tree of a layer, against the headers of all tars below and of its own. *chain*: itself first.
+
+    *trees*: what headers tell of the layer looked at before; it is replaced by that of this one.
+    """
     layer_id, below = chain[0]["id"], [row["id"] for row in chain[1:]]
-    expected: Path = {}
+    expected = trees.pop(below[0], None) if below else None
+    trees.clear()
+    todo = chain if expected is None else chain[:1]
+    expected = expected or {}
     try:
-        for row in reversed(chain):
+        for row in reversed(todo):
             blob = row["contents"]["tar_split"]["blob"]
             with core.blobs_with(blob).open(blob) as record:
                 _fold(expected, _members(reassemble(core.driver, row["id"], record)))
+        trees[layer_id] = expected
         found = {clean(member.name): one for member, one in _linked(_members(core.driver.diff(layer_id, below, against=[])))}
     except _ThroughLink:
         return

@@ -190,6 +190,7 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
 def open_diff(core: Core, layer: Layer, chain: list[str], against: list[str] | None, compression: int | None) -> Iterator[bytes]:
     """The diff of a layer: re-assembled from its tar-split record, or made by the driver; then compressed."""
     from layerlog.drivers.compression import compressed
+
     record = layer.row.get("contents", {}).get("tar_split")
     if record is not None and against is None:
         plain = _reassembled(core, layer.id, record["blob"])

@@ -124,9 +124,7 @@ class ImageMethods(Core):
 
         return load(self, path if not isinstance(path, os.PathLike) else os.fspath(path), _names(name, names), progress, platform, image)
 
-    def load_all(
-        self, path: str | os.PathLike[str] | IO[bytes], *, progress: Progress | None = None, platform: str = ""
-    ) -> list[Image]:
+    def load_all(self, path: str | os.PathLike[str] | IO[bytes], *, progress: Progress | None = None, platform: str = "") -> list[Image]:
         """Load every image of an archive under its own tags, a commit each: what is loaded before a failure stays.
 
         Raises what ``load`` raises.

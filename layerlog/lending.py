@@ -102,9 +102,7 @@ class Lenders:
     """All stores that one looks into, in look-up order."""
 
     def __init__(self, roots: Sequence[str], driver: str, images_first: str = "", whole: Sequence[str] = ()) -> None:
-        self.all = [
-            Lender(root, driver, place, read_only=root != images_first, whole=root in whole) for place, root in enumerate(roots, 1)
-        ]
+        self.all = [Lender(root, driver, place, read_only=root != images_first, whole=root in whole) for place, root in enumerate(roots, 1)]
         self._images_first = bool(images_first)
 
     @contextmanager

@@ -297,16 +297,54 @@ def test_in_a_user_namespace_of_an_ordinary_user(mount_namespace: bool, tmp_path
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         os.chown(place, 65534, 65534)
         program = f"""
-            import sys
+            import io, os, sys
             sys.path.insert(0, {os.getcwd()!r})
             sys.dont_write_bytecode = True
-            from layerlog.drivers.choose import probe
-            print(probe("overlay", {place!r}) or "works")
+            from layerlog.drivers.choose import first_working, probe
+            from layerlog.drivers.driver import MountOptions
+            from layerlog.drivers.overlay import Overlay
+            from tests.drivers import tars
+            print(probe("overlay", {place!r}) or "works", first_working({place!r}))
+            if {mount_namespace}:
+                driver = Overlay({place!r})
+                driver.setup()
+                own = dict(uid=0, gid=0)
+                members = [tars.folder(b"d", **own), tars.file(b"d/a", b"a", **own), tars.folder(b"e", **own)]
+                members.append(tars.file(b"e/c", b"c", **own))
+                driver.stage("base", []).apply(tars.stream(*members))
+                driver.place("base")
+                members = [tars.whiteout(b"d/a"), tars.opaque(b"e"), tars.file(b"e/n", b"n", **own)]
+                driver.stage("top", ["base"]).apply(tars.stream(*members))
+                driver.place("top")
+                driver.create("box", ["top", "base"])
+                merged = driver.mount("box", ["top", "base"], MountOptions())
+                print(sorted(tars.contents(merged)), os.listxattr(driver.path("top") + "/diff/e"))
+                os.unlink(merged + "/e/n")
+                os.rmdir(merged + "/d")
+                os.makedirs(merged + "/d/x")
+                print([(change.kind, change.path) for change in driver.changes("box", ["top", "base"])])
+                expected = tars.contents(merged)
+                driver.unmount("box")
+                driver.stage("again", ["top", "base"]).apply(io.BytesIO(b"".join(driver.diff("box", ["top", "base"]))))
+                driver.place("again")
+                print(tars.contents(driver.mount("again", ["top", "base"], MountOptions())) == expected)
+                driver.unmount("again")
+                for one in driver.list():
+                    driver.remove(one)
         """
         command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-Urm" if mount_namespace else "-Ur"]
         done = subprocess.run([*command, "/usr/bin/python3", "-c", textwrap.dedent(program)], capture_output=True, text=True)
         if "unshare failed" in done.stderr or "ModuleNotFoundError" in done.stderr or sys.version_info[:2] != (3, 11):
             pytest.skip(f"kernel refuses user namespaces: {done.stderr.strip()}")
         assert done.returncode == 0, done.stderr
-        assert (done.stdout.strip() == "works") is mount_namespace
-        assert os.listdir(place) == []
+        if not mount_namespace:
+            assert done.stdout.startswith("the kernel refuses to mount here: ")
+            assert done.stdout.endswith(" vfs\n")
+            assert os.listdir(place) == []
+            return
+        assert done.stdout.splitlines() == [
+            "works overlay",
+            "['d', 'e', 'e/n'] ['user.overlay.opaque']",
+            "[(0, b'/d'), (1, b'/d/x'), (0, b'/e'), (2, b'/e/n')]",
+            "True",
+        ]
