@@ -135,6 +135,10 @@ def _read(found: Settings, path: str) -> None:
     found.options = driver_options(_section(storage, "options", path), found.driver)
 
 
+ARCHIVE_LIMITS = ("archive_bytes_max", "archive_entries_max", "archive_ratio_max", "archive_name_bytes_max")
+"""Of ours (layerlog/limits.py); the original knows no such options."""
+
+
 def driver_options(options: dict[str, Any], driver: str) -> list[str]:
     """``[storage.options]`` as ``driver.key=value`` words, in the original's order."""
     prefix = driver or "overlay"
@@ -149,7 +153,7 @@ def driver_options(options: dict[str, Any], driver: str) -> list[str]:
         "zfs": ("fsname", "mountopt", "size"),
     }.get(prefix, ())
     name = {"zfs": "zfs", "btrfs": "btrfs"}.get(prefix, prefix)
-    for key in keys:
+    for key in (*keys, *ARCHIVE_LIMITS):
         value = own.get(key)
         if value not in (None, "", False):
             found.append(f"{name}.{key}={str(value).lower() if isinstance(value, bool) else value}")

@@ -61,6 +61,16 @@ def probe(name: str, root: str) -> str:
     return "" if name in NAMES else f"there is no driver {name!r}"
 
 
+def check_new(name: str, root: str) -> None:
+    """Raise NotSupported when no store of the driver *name* can be made in *root*, before anything of it is made.
+
+    overlay and vfs are not tried: the first can be made where it cannot be mounted, the second works everywhere.
+    """
+    why = probe(name, root) if name in ("btrfs", "zfs") else "" if name in (*NAMES, "null") else f"there are {', '.join(NAMES)}"
+    if why:
+        raise NotSupported(f"driver {name!r} is not supported; {why}")
+
+
 def first_working(root: str) -> str:
     """The first of NAMES that works for root; for everybody else vfs, which always works."""
     import os

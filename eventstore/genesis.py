@@ -116,7 +116,7 @@ def _populated(home: str) -> bool:
         path = os.path.join(home, name)
         if name in OWN_IN_DRIVER_HOME:
             continue
-        if name in ("dir", "l", "subvolumes") and os.path.isdir(path):
+        if name in ("dir", "l", "subvolumes", "graph") and os.path.isdir(path):
             if os.listdir(path):
                 return True
             continue

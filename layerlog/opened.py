@@ -80,6 +80,7 @@ class Opened(Core):
         folder = self.folder()
         if not guard(self.root, self.driver_name):
             self.must_write()
+            check_new_store(self.driver_name, self.root)
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             make_genesis(self.root, self.driver_name, list(self.driver_options), sync)
         self.ledger = Ledger.open(folder, fold, fold_version=FOLD_VERSION, read_only=self.is_read_only)
@@ -126,6 +127,13 @@ class Opened(Core):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r}, driver={self.driver_name!r}, sequence={self.sequence})"
+
+
+def check_new_store(driver: str, root: str) -> None:
+    """Raise NotSupported for a driver that nobody knows, or that cannot work there."""
+    from layerlog.drivers.choose import check_new
+
+    check_new(driver, root)
 
 
 def first_working_driver(root: str) -> str:

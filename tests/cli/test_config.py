@@ -55,6 +55,11 @@ def test_without_flags_everything_comes_from_the_file(conf: Callable[[str], Path
     assert found.priority == ["overlay", "vfs"]
 
 
+def test_limits_of_archives_come_from_the_file(conf: Callable[[str], Path]) -> None:
+    conf(CONF.replace("[storage.options.vfs]", 'archive_ratio_max = "none"\n[storage.options.vfs]\narchive_bytes_max = 1048576'))
+    assert settle().options[-2:] == ["vfs.archive_bytes_max=1048576", "vfs.archive_ratio_max=none"]
+
+
 def test_with_any_flag_the_file_only_fills_in_a_missing_root(conf: Callable[[str], Path]) -> None:
     conf(CONF)
     found = settle(graph="/flag/root")

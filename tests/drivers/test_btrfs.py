@@ -14,7 +14,7 @@ import pytest
 from layerlog import Store
 from layerlog.drivers import btrfs, choose, tools
 from layerlog.drivers.driver import MountOptions
-from layerlog.eventstore.errors import DriverError
+from layerlog.eventstore.errors import DriverError, NotSupported
 from tests.drivers import tars
 from tests.drivers.tars import contents
 from tests.layerlog.builders import Layout
@@ -107,6 +107,15 @@ def test_words_of_the_tools_become_error_numbers() -> None:
 def test_it_is_refused_with_a_reason_where_there_is_no_btrfs(tmp_path: Path) -> None:
     why = choose.probe("btrfs", "/dev/shm")
     assert why == "/dev/shm is not on a btrfs"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["btrfs", "zfs", "bogus"])
+def test_a_store_that_could_not_work_is_not_begun(name: str, tmp_path: Path) -> None:
+    root = Path("/dev/shm") / tmp_path.name
+    with pytest.raises(NotSupported, match=f"driver '{name}' is not supported; "):
+        Store(root, tmp_path / "run", name)
+    assert not root.exists()
     assert os.listdir(tmp_path) == []
 
 
