@@ -17,9 +17,9 @@ def create_container(run: Run) -> int:
     from layerlog.cli.layers import show_made
     from layerlog.cli.metadata import given
 
-    uids, gids = idmaps.wanted(run)
+    maps = idmaps.asked(run)
     made = run.store.create_container(
-        run.argument(0), id=run["id"], names=run["name"], metadata=given(run), uid_map=uids, gid_map=gids, volatile=run["volatile"]
+        run.argument(0), id=run["id"], names=run["name"], metadata=given(run), volatile=run["volatile"], **maps
     )
     return show_made(run, made)
 

@@ -7,6 +7,8 @@ from layerlog.eventstore.errors import InvalidMappings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from layerlog.cli.run import Run
     from layerlog.eventstore.events import MapEntry
 
@@ -35,6 +37,12 @@ def wanted(run: Run) -> tuple[list[MapEntry], list[MapEntry]]:
     uids = [*(_subordinate(user, "/etc/subuid", "subuid") if user else ()), *parse(run["uidmap"], "uid")]
     gids = [*(_subordinate(group, "/etc/subgid", "subgid") if group else ()), *parse(run["gidmap"], "gid")]
     return uids, gids
+
+
+def asked(run: Run) -> dict[str, Any]:
+    """The same as arguments of the library. Raises InvalidMappings."""
+    uids, gids = wanted(run)
+    return {"uid_map": uids, "gid_map": gids, "host_uids": bool(run["hostuidmap"]), "host_gids": bool(run["hostgidmap"])}
 
 
 def parse(word: str, what: str) -> list[MapEntry]:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def create_layer(run: Run) -> int:
     """An empty layer. ``--readonly`` only says where it is kept in a split store (contract/cli.md §4)."""
-    uids, gids = idmaps.wanted(run)
+    maps = idmaps.asked(run)
     made = run.store.create_layer(
-        run.argument(0), id=run["id"], names=run["name"], label=run["label"], uid_map=uids, gid_map=gids, read_only=run["readonly"]
+        run.argument(0), id=run["id"], names=run["name"], label=run["label"], read_only=run["readonly"], **maps
     )
     return show_made(run, made)
 
@@ -25,17 +25,10 @@ def import_layer(run: Run) -> int:
     """A layer from a tar."""
     from layerlog.cli.run import file_or_stdin
 
-    uids, gids = idmaps.wanted(run)
+    maps = idmaps.asked(run)
     with file_or_stdin(run["file"]) as stream:
         made = run.store.import_layer(
-            stream,
-            run.argument(0),
-            id=run["id"],
-            names=run["name"],
-            label=run["label"],
-            uid_map=uids,
-            gid_map=gids,
-            read_only=run["readonly"],
+            stream, run.argument(0), id=run["id"], names=run["name"], label=run["label"], read_only=run["readonly"], **maps
         )
     return show_made(run, made)
 

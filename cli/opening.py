@@ -41,6 +41,7 @@ def open_store(run: Run) -> Store:
         retention=retention(values.get("retention") or os.environ.get("LAYERLOG_RETENTION") or "24h"),
         image_store=settings.image_store or None,
         transient=settings.transient,
+        idmapped_mounts=os.environ.get("_CONTAINERS_OVERLAY_DISABLE_IDMAP") != "yes",
     )
 
 

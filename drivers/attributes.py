@@ -39,6 +39,8 @@ class Attributes:
     def __init__(self, drop_private: bool) -> None:
         self.privileged = is_privileged()
         self.left_out: list[tuple[bytes, str]] = []
+        self.implied_owner = (0, 0)
+        """Who gets the folders that an archive takes for granted."""
         self._drop_private = drop_private
         self._uid, self._gid = os.geteuid(), os.getegid()
 
@@ -78,7 +80,7 @@ class Attributes:
 
     def set_implied(self, fd: int) -> None:
         if self.privileged:
-            os.fchown(fd, 0, 0)
+            os.fchown(fd, *self.implied_owner)
         os.fchmod(fd, 0o755)
 
     def copy_folder(self, source: int, fd: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from layerlog.drivers.idmaps import IDMaps
     from layerlog.drivers.trees import Node, View
 
 MODIFY, ADD, DELETE = 0, 1, 2
@@ -92,7 +93,7 @@ def _difference(old: View | None, new: View, path: bytes, name: bytes, was: Node
         return ADD
     if (was.found.st_ino, was.found.st_dev) == (now.found.st_ino, now.found.st_dev):
         return None
-    if differs(was.found, now.found):
+    if differs(was.found, now.found, old.maps, new.maps):
         return MODIFY
     old_fd = old.open(was.layers[0], path)
     try:
@@ -107,13 +108,27 @@ def _difference(old: View | None, new: View, path: bytes, name: bytes, was: Node
         os.close(old_fd)
 
 
-def differs(was: os.stat_result, now: os.stat_result) -> bool:
-    """What lstat shows of a change."""
-    if was.st_mode != now.st_mode or was.st_uid != now.st_uid or was.st_gid != now.st_gid:
+def differs(was: os.stat_result, now: os.stat_result, was_maps: IDMaps | None = None, now_maps: IDMaps | None = None) -> bool:
+    """What lstat shows of a change; owners are compared as they are inside, where there are maps."""
+    if was.st_mode != now.st_mode:
+        return True
+    if was_maps or now_maps:
+        if _inside(was, was_maps) != _inside(now, now_maps):
+            return True
+    elif was.st_uid != now.st_uid or was.st_gid != now.st_gid:
         return True
     if stat.S_ISDIR(now.st_mode):
         return False
     return was.st_rdev != now.st_rdev or was.st_size != now.st_size or not _same_time(was.st_mtime_ns, now.st_mtime_ns)
+
+
+def _inside(found: os.stat_result, maps: IDMaps | None) -> tuple[int, int]:
+    """An owner as the layer's own programs see it; one that no map covers is told from all that are by its sign."""
+    if not maps:
+        return found.st_uid, found.st_gid
+    if not maps.covers_host(found.st_uid, found.st_gid):
+        return -1 - found.st_uid, -1 - found.st_gid
+    return maps.container(found.st_uid, found.st_gid)
 
 
 def _same_time(was: int, now: int) -> bool:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from layerlog.drivers.applying import Applied, Limits
     from layerlog.drivers.changes import Change
+    from layerlog.drivers.idmaps import IDMaps, Remap
 
     Names: TypeAlias = list[str]
+    Maps: TypeAlias = tuple[IDMaps | None, IDMaps | None]
     Lines: TypeAlias = list[tuple[str, str]]
 else:
     Protocol = object
@@ -41,7 +43,7 @@ class IDMap:
 
 
 class MountOptions:
-    """How to mount: ``read_only``; SELinux ``label``; extra ``options``; ID maps; ``volatile``."""
+    """How to mount: ``read_only``; SELinux ``label``; extra ``options``; ID maps to show it under (``can_shift``); ``volatile``."""
 
     __slots__ = ("gid_maps", "label", "options", "read_only", "uid_maps", "volatile")
 
@@ -69,6 +71,8 @@ class Driver(Protocol):
     home: str
     stands_alone: bool
     """A layer's folder is its whole tree, readable without any other layer (vfs)."""
+    shifting_allowed: bool
+    """Whether ``can_shift`` may say yes."""
 
     def setup(self) -> None:
         """Make the folders of an empty home (0700). Refuses nothing: the guard ran before."""
@@ -184,11 +188,17 @@ class Driver(Protocol):
     def mounted(self, layer_id: str) -> bool:
         """What the kernel says (vfs: False always, its folder needs no mount)."""
 
+    def can_shift(self) -> bool:
+        """Whether a mount can show layers under other ID maps than they are stored with. Asked once, by doing it."""
+
     # --- diffs
 
-    def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
+    def changes(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> Iterator[Change]:
         """Paths that differ from the parent (or from the layer ``against[0]`` with chain ``against[1:]``), sorted.
 
+        *maps*: the layer's ID maps and those of what it is compared with, where either has any.
         Their ``node`` may be missing: it is for the driver's own diffs.
         """
 
@@ -199,10 +209,13 @@ class Driver(Protocol):
         against: Sequence[str] | None = None,
         uid_maps: Sequence[IDMap] = (),
         gid_maps: Sequence[IDMap] = (),
+        maps: Maps | None = None,
     ) -> Iterator[bytes]:
         """The same as an uncompressed tar made by us: deterministic, sorted, ``.wh.`` whiteouts."""
 
-    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> int:
+    def diff_size(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> int:
         """Bytes of regular files in the diff; hard links once, folders 0."""
 
     def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:
@@ -223,6 +236,14 @@ class Staged(Protocol):
 
     layer_id: str
     root: str
+    maps: IDMaps | None
+    """Whose the owners in an archive are; set by ``shift``, or by the caller where what is staged has them already."""
+
+    def shift(self, remap: Remap, based: bool = False) -> None:
+        """Give what is staged, and what is below it, to other owners, before anything is applied; what is then applied
+        belongs to them, too. *based*: it was staged with a *base*, whose owners were those of the old maps as well.
+        Raises UnmappedID.
+        """
 
     def apply(
         self,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from layerlog.drivers.applying import Applied, Limits
+    from layerlog.drivers.idmaps import IDMaps, Remap
 
 _NO_RENAME = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EXDEV))
 _SUPERSEDED = ".superseded."  # an ID never begins with a dot
@@ -61,6 +62,7 @@ class Home:
         self.options = parse_options(self.name, options)
         self.sync_mode = self.options.get("sync", "full")
         self.lenders: tuple[Home, ...] = ()
+        self.shifting_allowed = True
 
     # --- what a subclass says
 
@@ -88,6 +90,9 @@ class Home:
     def _erase(self, path: str) -> None:
         """Remove a layer's folder in this home, whatever it holds, if there."""
         durable.remove_tree(path)
+
+    def can_shift(self) -> bool:
+        return False
 
     # --- stores that lend
 
@@ -297,6 +302,24 @@ class StagedTree:
         self._driver, self._scope = driver, scope
         self._fresh, self._overlay, self._rootless, self._lowers = fresh, overlay, rootless, lowers
         self._entries: int | None = copied
+        self.maps: IDMaps | None = None
+
+    def shift(self, remap: Remap, based: bool = False) -> None:
+        from layerlog.drivers.idmaps import shift_tree
+
+        with failing(self._driver, "mapping", self.layer_id):
+            self.maps = remap.new
+            if self._overlay:
+                from layerlog.drivers.overlaymount import shift_below
+
+                if based or not self._lowers:
+                    shift_tree(self.root, remap)
+                shift_below(self.root, list(self._lowers), remap)
+                below = os.path.join(os.path.dirname(self.root), "diff1")
+                self._lowers = [below] if os.path.isdir(below) else []
+            else:
+                shift_tree(self.root, remap)
+            self._entries = None
 
     def apply(
         self,
@@ -309,7 +332,13 @@ class StagedTree:
         from layerlog.drivers.extract import Extractor
 
         with failing(self._driver, "unpacking", self.layer_id):
-            extractor = Extractor(self.root, self._fresh and not self._entries, self._overlay, self._rootless, self._lowers)
+            fresh = self._fresh and not self._entries and self.maps is None
+            if self.maps:
+                from layerlog.drivers.mapped_extract import MappedExtractor
+
+                extractor: Extractor = MappedExtractor(self.maps, self.root, fresh, self._overlay, self._rootless, self._lowers)
+            else:
+                extractor = Extractor(self.root, fresh, self._overlay, self._rootless, self._lowers)
             early = durable.EarlyFlush(self._scope)
             try:
                 applied = applying.apply(stream, extractor, limits, tar_split, progress, early.count)

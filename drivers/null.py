@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from layerlog.drivers.changes import Change
-    from layerlog.drivers.driver import IDMap, Lines, MountOptions, Names, Staged
+    from layerlog.drivers.driver import IDMap, Lines, Maps, MountOptions, Names, Staged
 
 
 def _no_contents() -> NoReturn:
@@ -23,6 +23,7 @@ class Null:
 
     name = "null"
     stands_alone = False
+    shifting_allowed = False
 
     def __init__(self, root: str) -> None:
         self.home = os.path.join(root, "null")
@@ -128,7 +129,12 @@ class Null:
     def mount(self, layer_id: str, chain: Sequence[str], options: MountOptions) -> str:
         _no_contents()
 
-    def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
+    def can_shift(self) -> bool:
+        return False
+
+    def changes(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> Iterator[Change]:
         _no_contents()
 
     def diff(
@@ -138,10 +144,13 @@ class Null:
         against: Sequence[str] | None = None,
         uid_maps: Sequence[IDMap] = (),
         gid_maps: Sequence[IDMap] = (),
+        maps: Maps | None = None,
     ) -> Iterator[bytes]:
         _no_contents()
 
-    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> int:
+    def diff_size(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> int:
         _no_contents()
 
     def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:

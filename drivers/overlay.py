@@ -5,6 +5,7 @@ On disk as the original shapes it (contract/semantics.md §5)::
     ROOT/overlay/ID/diff     the layer's own contents: the upper folder of its mount
     ROOT/overlay/ID/link     its short name, 26 capitals and digits, derived from the ID
     ROOT/overlay/ID/lower    l/AAA:l/BBB: the short names of its ancestors, nearest first
+    ROOT/overlay/ID/diff1    what is below the layer, under other ID maps than there (drivers/idmaps.py)
     ROOT/overlay/ID/work     the kernel's own
     ROOT/overlay/ID/merged   the mount point
     ROOT/overlay/ID/empty    instead of ``lower`` in a layer without parent: an empty lower folder
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from typing import IO
 
     from layerlog.drivers.changes import Change
-    from layerlog.drivers.driver import IDMap, Lines, MountOptions, Names, Staged
+    from layerlog.drivers.driver import IDMap, Lines, Maps, MountOptions, Names, Staged
+    from layerlog.drivers.idmaps import IDMaps
     from layerlog.drivers.trees import View
 
+BELOW = "diff1"
+"""In the folder of a layer with other ID maps than its parent: everything below it, with its own owners."""
 _OURS = frozenset(("l", "staging", "trash"))  # folders of the home that are no layers
 
 
@@ -46,6 +50,7 @@ class Overlay(Home):
     def __init__(self, root: str, run_root: str = "", options: Sequence[str] = ()) -> None:
         super().__init__(os.path.join(root, "overlay"), options)
         self.rootless = not _may_set_trusted()
+        self._shifts: bool | None = None
 
     # --- places
 
@@ -70,7 +75,7 @@ class Overlay(Home):
     def status(self) -> Lines:
         from layerlog.drivers.probing import overlay_status
 
-        return overlay_status(self.home, self.rootless)
+        return overlay_status(self.home, self.rootless, self.can_shift())
 
     def chain_on_disk(self, layer_id: str) -> Names | None:
         """Read from ``lower``; an ancestor whose ID cannot be told stands as an empty word. None without ``lower`` and ``empty``."""
@@ -130,13 +135,14 @@ class Overlay(Home):
             except BaseException:
                 scope.close()
                 raise
-            lowers = [self._diff(lower) for lower in chain]
+            lowers = self.stack(chain)
             root = os.path.join(self._staging(layer_id), "diff")
             return StagedTree(self.name, layer_id, root, scope, base is None, True, entries, self.rootless, lowers)
 
     def _fill(self, layer_id: str, chain: Sequence[str], base: str | None) -> int:
         """Make ``staging/<id>`` with an empty ``diff``, or one with the contents of *base*; returns how many."""
         staging = self._staging(layer_id)
+        self._unmount_staged(layer_id)
         durable.remove_tree(staging)
         durable.make_folder(staging, 0o700)
         diff = os.path.join(staging, "diff")
@@ -146,7 +152,7 @@ class Overlay(Home):
             durable.write_file(os.path.join(staging, name), content, 0o644)
         copied = 0
         if chain:
-            _copy_root(self._diff(chain[0]), diff)
+            copy_root(self._diff(chain[0]), diff)
         else:
             durable.make_folder(os.path.join(staging, "empty"), 0o700)
         durable.make_folder(os.path.join(staging, "merged"), 0o700)
@@ -154,7 +160,35 @@ class Overlay(Home):
             from layerlog.drivers.copytree import copy_tree
 
             copied = copy_tree(self._diff(base), diff)
+            below = os.path.join(os.path.dirname(self._diff(base)), BELOW)
+            if os.path.isdir(below):
+                durable.make_folder(os.path.join(staging, BELOW), 0o700)
+                copied += copy_tree(below, os.path.join(staging, BELOW))
         return copied
+
+    def discard(self, layer_id: str) -> None:
+        with failing(self.name, "discarding", layer_id):
+            self._unmount_staged(layer_id)
+        super().discard(layer_id)
+
+    def _unmount_staged(self, layer_id: str) -> None:
+        """What ``overlaymount.shift_below`` mounted, if it was killed."""
+        merged = os.path.join(self._staging(layer_id), "merged")
+        if mounts.is_mount_point(merged):
+            from layerlog.drivers import syscalls
+
+            syscalls.umount(os.fsencode(merged), syscalls.MNT_DETACH)
+
+    def stack(self, chain: Sequence[str]) -> Names:
+        """Folders that make up a chain, nearest first: up to a layer that holds all that is below it under its own ID maps."""
+        found: Names = []
+        for one in chain:
+            folder = self.where(one)
+            found.append(os.path.join(folder, "diff"))
+            below = os.path.join(folder, BELOW)
+            if os.path.isdir(below):
+                return [*found, below]
+        return found
 
     def swap(self, layer_id: str) -> None:
         """While it is mounted only what lies in ``diff`` can change place: the kernel holds the rest."""
@@ -226,6 +260,10 @@ class Overlay(Home):
 
         merged = self._merged(layer_id)
         with failing(self.name, "unmounting", layer_id):
+            if os.path.isdir(os.path.join(self.path(layer_id), "mapped")):
+                from layerlog.drivers import shifting
+
+                shifting.forget(os.path.join(self.path(layer_id), shifting.FOLDER))
             if not self.mounted(layer_id):
                 return False
             try:
@@ -240,18 +278,34 @@ class Overlay(Home):
     def mounted(self, layer_id: str) -> bool:
         return mounts.is_mount_point(self._merged(layer_id))
 
+    def can_shift(self) -> bool:
+        if not self.shifting_allowed:
+            return False
+        if self._shifts is None:
+            from layerlog.drivers.shifting import can_shift
+
+            self._shifts = can_shift(self)
+        return self._shifts
+
     # --- diffs
 
-    def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
-        return self._changes(layer_id, chain, against, look=False)
+    def changes(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> Iterator[Change]:
+        return self._changes(layer_id, chain, against, maps, look=False)
 
-    def _changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None, look: bool) -> Iterator[Change]:
+    def _changes(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None, maps: Maps | None, look: bool
+    ) -> Iterator[Change]:
         from layerlog.drivers.changes import compare
         from layerlog.drivers.written import written
 
         with failing(self.name, "comparison", layer_id):
             mine = self._own_view(layer_id, chain)
-            return written(mine, look) if against is None else compare(self._view(against), mine)
+            if against is None:
+                return written(mine, look)
+            mine.maps, theirs = maps or (None, None)
+            return compare(self._view(against, theirs), mine)
 
     def diff(
         self,
@@ -260,31 +314,34 @@ class Overlay(Home):
         against: Sequence[str] | None = None,
         uid_maps: Sequence[IDMap] = (),
         gid_maps: Sequence[IDMap] = (),
+        maps: Maps | None = None,
     ) -> Iterator[bytes]:
         from layerlog.drivers.tarwrite import DiffWriter
 
         with failing(self.name, "diff", layer_id):
-            changes = self._changes(layer_id, chain, against, look=True)
+            changes = self._changes(layer_id, chain, against, maps, look=True)
             yield from DiffWriter(self._own_view(layer_id, chain), uid_maps, gid_maps).run(changes)
 
-    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> int:
+    def diff_size(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> int:
         from layerlog.drivers.sizes import size_of
         from layerlog.drivers.written import written_bytes
 
         with failing(self.name, "measuring", layer_id):
             if against is None:
                 return written_bytes(self._own_view(layer_id, chain))
-            return size_of(self._changes(layer_id, chain, against, look=True))
+            return size_of(self._changes(layer_id, chain, against, maps, look=True))
 
     def _own_view(self, layer_id: str, chain: Sequence[str]) -> View:
         view = self._view([layer_id, *chain])
         assert view is not None
         return view
 
-    def _view(self, chain: Sequence[str]) -> View | None:
+    def _view(self, chain: Sequence[str], maps: IDMaps | None = None) -> View | None:
         from layerlog.drivers.trees import View
 
-        return View([self._diff(one) for one in chain], overlay=True) if chain else None
+        return View(self.stack(chain), overlay=True, maps=maps) if chain else None
 
     def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:
         from layerlog.drivers.resolve import open_regular
@@ -316,7 +373,7 @@ def _content(path: str) -> bytes | None:
         return None
 
 
-def _copy_root(source: str, target: str) -> None:
+def copy_root(source: str, target: str) -> None:
     """The root of a layer looks as that of its parent until its own contents say otherwise."""
     found = os.stat(source)
     own = os.stat(target)

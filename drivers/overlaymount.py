@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerlog.drivers.driver import MountOptions
+    from layerlog.drivers.idmaps import IDMaps, Remap
     from layerlog.drivers.overlay import Overlay
 
 LAYERS_MAX = 500  # OVL_MAX_STACK of the kernel
@@ -39,13 +40,33 @@ def mount_layers(driver: Overlay, layer_id: str, chain: Sequence[str], options: 
     flags, others = _split(options.options or tuple(filter(None, driver.options.get("mountopt", "").split(","))))
     if options.read_only:
         flags |= syscalls.MS_RDONLY
-    lowers = [os.path.join(driver.where(one), "diff") for one in chain] or [os.path.join(path, "empty")]
+    lowers = driver.stack([layer_id, *chain])[1:] or [os.path.join(path, "empty")]
+    if options.uid_maps or options.gid_maps:
+        from layerlog.drivers.idmaps import IDMaps
+        from layerlog.drivers.shifting import shifted
+
+        maps = IDMaps(options.uid_maps, options.gid_maps)
+        _own_root(os.path.join(path, "diff"), maps)
+        with shifted(driver, layer_id, lowers, maps) as places:
+            _mount_over(driver, path, places, flags, others, options)
+        return
+    _mount_over(driver, path, lowers, flags, others, options)
+
+
+def _own_root(diff: str, maps: IDMaps) -> None:
+    """The root folder of a layer that is only seen through maps belongs to who stands for its owner."""
+    found = os.stat(diff)
+    if not maps.covers_host(found.st_uid, found.st_gid):
+        os.chown(diff, *maps.host(found.st_uid, found.st_gid))
+
+
+def _mount_over(driver: Overlay, path: str, lowers: list[str], flags: int, others: list[str], options: MountOptions) -> None:
     settings = [*_settings(driver), *others]
     if options.label:
         settings.append(f"context={_quoted(options.label)}")
     if flags & syscalls.MS_RDONLY:
         # Without an upper folder nothing can be written, not even by the kernel; it wants two lower ones then.
-        lowers.insert(0, os.path.join(path, "diff"))
+        lowers = [os.path.join(path, "diff"), *lowers]
         above: list[tuple[str, str]] = []
     else:
         _forget_volatile(path)
@@ -166,3 +187,29 @@ def _escaped(path: str, characters: str) -> str:
 
 def _quoted(label: str) -> str:
     return f'"{label}"' if "," in label else label
+
+
+def shift_below(root: str, lowers: list[str], remap: Remap) -> None:
+    """Have beside *root*, a staged ``diff``, all that *lowers* show, under other owners; what is there already is given to them."""
+    from layerlog.drivers.copytree import copy_tree
+    from layerlog.drivers.idmaps import shift_tree
+    from layerlog.drivers.overlay import BELOW, copy_root
+    from layerlog.drivers.whiteouts import is_private_xattr
+
+    staging = os.path.dirname(root)
+    below = os.path.join(staging, BELOW)
+    if not os.path.isdir(below):
+        if not lowers:
+            return
+        durable.make_folder(below, 0o700)
+        merged, empty = os.path.join(staging, "merged"), os.path.join(staging, "empty")
+        durable.make_folder(empty, 0o700)
+        data = "lowerdir=" + ":".join(_escaped(lower, "\\:,") for lower in [*lowers, empty])
+        syscalls.mount(b"overlay", os.fsencode(merged), b"overlay", syscalls.MS_RDONLY, os.fsencode(data))
+        try:
+            copy_tree(merged, below, lambda key: not is_private_xattr(key))
+        finally:
+            syscalls.umount(os.fsencode(merged))
+        os.rmdir(empty)
+    shift_tree(below, remap)
+    copy_root(below, root)

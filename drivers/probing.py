@@ -67,7 +67,7 @@ def _why(error: BaseException) -> str:
     return str(error)
 
 
-def overlay_status(home: str, rootless: bool) -> list[tuple[str, str]]:
+def overlay_status(home: str, rootless: bool, shifts: bool) -> list[tuple[str, str]]:
     """Lines for ``status``, in the original's words."""
     found = mounts.file_system_of(home)
     return [
@@ -75,7 +75,7 @@ def overlay_status(home: str, rootless: bool) -> list[tuple[str, str]]:
         ("Supports d_type", "true"),
         ("Native Overlay Diff", "true"),
         ("Using metacopy", "false"),
-        ("Supports shifting", "false"),
+        ("Supports shifting", "true" if shifts else "false"),
         ("Supports volatile", "true"),
         *((("Rootless", "true"),) if rootless else ()),
     ]

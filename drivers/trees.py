@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from layerlog.drivers.idmaps import IDMaps
+
 
 class Node:
     """One path: its lstat in the nearest layer that has it, and for a folder the layers that contribute to it."""
@@ -34,10 +36,10 @@ class Node:
 
 
 class View:
-    """*roots*: folders, nearest first; *overlay*: whiteouts and opaque marks mean something."""
+    """*roots*: folders, nearest first; *overlay*: whiteouts and opaque marks mean something. *maps*: whom its owners stand for."""
 
-    def __init__(self, roots: Sequence[str], overlay: bool) -> None:
-        self.roots, self.overlay = list(roots), overlay
+    def __init__(self, roots: Sequence[str], overlay: bool, maps: IDMaps | None = None) -> None:
+        self.roots, self.overlay, self.maps = list(roots), overlay, maps
 
     def root(self) -> Node:
         return Node(os.stat(self.roots[0]), self.until_opaque(b"", list(range(len(self.roots)))))

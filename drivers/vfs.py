@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from layerlog.drivers.changes import Change
-    from layerlog.drivers.driver import IDMap, Lines, MountOptions, Names, Staged
+    from layerlog.drivers.driver import IDMap, Lines, Maps, MountOptions, Names, Staged
     from layerlog.drivers.trees import View
 
 
@@ -88,11 +88,18 @@ class VFS(Home):
 
     # --- diffs
 
-    def changes(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> Iterator[Change]:
+    def changes(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> Iterator[Change]:
         from layerlog.drivers.changes import compare
 
         with failing(self.name, "comparison", layer_id):
-            return compare(self._reference(chain, against), self._view(layer_id))
+            mine, theirs = self._view(layer_id), self._reference(chain, against)
+            if maps is not None:
+                mine.maps = maps[0]
+                if theirs is not None:
+                    theirs.maps = maps[1]
+            return compare(theirs, mine)
 
     def diff(
         self,
@@ -101,17 +108,20 @@ class VFS(Home):
         against: Sequence[str] | None = None,
         uid_maps: Sequence[IDMap] = (),
         gid_maps: Sequence[IDMap] = (),
+        maps: Maps | None = None,
     ) -> Iterator[bytes]:
         from layerlog.drivers.tarwrite import DiffWriter
 
         with failing(self.name, "diff", layer_id):
-            yield from DiffWriter(self._view(layer_id), uid_maps, gid_maps).run(self.changes(layer_id, chain, against))
+            yield from DiffWriter(self._view(layer_id), uid_maps, gid_maps).run(self.changes(layer_id, chain, against, maps))
 
-    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None) -> int:
+    def diff_size(
+        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
+    ) -> int:
         from layerlog.drivers.sizes import size_of
 
         with failing(self.name, "measuring", layer_id):
-            return size_of(self.changes(layer_id, chain, against))
+            return size_of(self.changes(layer_id, chain, against, maps))
 
     def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:
         from layerlog.drivers.resolve import open_regular

@@ -88,6 +88,8 @@ class LayerCreated(TypedDict):
     opened: NotRequired[bool]
     snapshot_of: NotRequired[str]
     loan: NotRequired[Loan]
+    copy_of: NotRequired[str]
+    """The top layer that it is a copy of, with other owners."""
 
 
 class LayerDiffApplied(TypedDict):

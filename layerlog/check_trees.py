@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from layerlog.contents import driver_diff
 from layerlog.drivers import tarfields, whiteouts
 from layerlog.drivers.resolve import clean
 from layerlog.drivers.tarsplit import reassemble
@@ -168,7 +169,7 @@ def _tree(core: Core, chain: list[Row], trees: dict[str, Path]) -> Iterator[Find
             with core.blobs_with(blob).open(blob) as record:
                 _fold(expected, _members(reassemble(core.driver, row["id"], record)))
         trees[layer_id] = expected
-        found = {clean(member.name): one for member, one in _linked(_members(core.driver.diff(layer_id, below, against=[])))}
+        found = {clean(member.name): one for member, one in _linked(_members(driver_diff(core, layer_id, below, [])))}
     except _ThroughLink:
         return
     except (StoreError, OSError) as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from layerlog import change, oci
-from layerlog.contents import Filled, ensure_created, open_diff, unnamed_file
+from layerlog.contents import Filled, driver_diff, ensure_created, open_diff, unnamed_file
 from layerlog.decide import images as decide
 from layerlog.decide import layers as decide_layers
 from layerlog.decide.common import need_any as find_any
@@ -46,8 +46,8 @@ def captured(core: Core, source: str, doing: str) -> Iterator[Captured]:
     """
     with core.reading() as rows:
         chain = lowers(rows, source)
+        parent = _unmapped(get(rows, "layer", chain[0])) if chain else ""
     ensure_created(core, source)
-    parent = chain[0] if chain else ""
     with core.lease(source, doing, shared=True), unnamed_file(core.driver.home) as spool:
         diff_id, size = _spool_diff(core, source, chain, spool)
         layer_id = oci.layer_id(parent, diff_id)
@@ -58,6 +58,11 @@ def captured(core: Core, source: str, doing: str) -> Iterator[Captured]:
                 made.append({"id": layer_id, "parent": parent, "contents": filled.apply(spool)})
                 filled.place()
             yield Captured(layer_id, chain, diff_id, size, made)
+
+
+def _unmapped(row: Any) -> str:
+    """A layer, or the one that it is a copy of with other owners: diffs tell of owners inside."""
+    return str(row.get("copy_of") or row["id"]) if row else ""
 
 
 def commit_container(core: Core, asked: str, names: list[str], message: str) -> Image:
@@ -109,7 +114,7 @@ def need_any(core: Core, asked: str) -> str:
 def _spool_diff(core: Core, source: str, chain: list[str], spool: Any) -> tuple[str, int]:
     """Write a layer's diff as a plain tar; return its digest and size."""
     digest, size = hashlib.sha256(), 0
-    for block in core.driver.diff(source, chain, None):
+    for block in driver_diff(core, source, chain, None):
         digest.update(block)
         spool.write(block)
         size += len(block)

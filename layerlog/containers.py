@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 from layerlog import change
 from layerlog.core import Core
@@ -34,12 +35,16 @@ class ContainerMethods(Core):
         label: str = "",
         uid_map: Sequence[MapEntry] = (),
         gid_map: Sequence[MapEntry] = (),
+        host_uids: bool = False,
+        host_gids: bool = False,
         volatile: bool = False,
         layer: str = "",
         big_data: Mapping[str, bytes] | None = None,
         flags: dict[str, Any] | None = None,
     ) -> Container:
         """Make a container with a fresh layer on an image (or on *layer*, or on nothing). Durable on return.
+
+        ID maps as in ``create_layer``; an image's top layer is copied under them once, where mounts cannot show it so.
 
         Raises ImageUnknown, LayerUnknown, DuplicateID, DuplicateContainerName, InvalidID, InvalidName.
         """
@@ -53,10 +58,22 @@ class ContainerMethods(Core):
             "gid_map": list(gid_map),
             "flags": {"MountLabel": label, "ProcessLabel": "", **({"Volatile": True} if volatile else {}), **(flags or {})},
         }
-        with self.stored(big_data, "container") as items:
+        top, maps = layer, None
+        with ExitStack() as stack:
+            if uid_map or gid_map or host_uids or host_gids:
+                from layerlog.mapping import Asked, base_of_container, layer_maps, with_owners
+
+                wish = Asked(uid_map, gid_map, host_uids, host_gids)
+                with self.reading() as rows:  # a mistake is told before anything is copied
+                    decide.create(rows, container_id, layer_id, asked, wanted, label, layer)
+                top = layer or (base_of_container(self, asked, wish) if asked else "")
+                over = self.layer_row(top) if top else None
+                maps = layer_maps(self, over, wish)
+                stack.enter_context(with_owners(self, layer_id, over, maps, "create-container"))
+            items = stack.enter_context(self.stored(big_data, "container"))
             committed = change.commit(
                 self,
-                lambda rows: decide.create(rows, container_id, layer_id, asked, wanted, label, layer, big_data=items, **fields),
+                lambda rows: decide.create(rows, container_id, layer_id, asked, wanted, label, top, maps, big_data=items, **fields),
                 f"create-container {asked} {id} {wanted}",
             )
         return Container(change.outcome(self, committed, "container", committed.events[-1]["id"]))

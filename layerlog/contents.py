@@ -18,6 +18,7 @@ from layerlog.decide import layers as decide
 from layerlog.decide.lending import is_hollow, lowers, lowers_from
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import ContentsDamaged, DuplicateID, LayerUnknown
+from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import get
 
 TYPE_CHECKING = False
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from typing import IO, Any, BinaryIO
 
     from layerlog.core import Core
-    from layerlog.drivers.driver import Staged
+    from layerlog.drivers.driver import Maps, Staged
+    from layerlog.drivers.idmaps import Remap
     from layerlog.eventstore.locks import Lease
     from layerlog.eventstore.requests import Committed
+    from layerlog.eventstore.rows import Rows
     from layerlog.records import Layer
 
 Progress = Callable[[int], None]
@@ -38,8 +41,20 @@ LeftOut = Callable[[list["Any"]], None]
 class Filled:
     """New contents for *layer_id* on *parent*, from staging to their place. A context manager, used once."""
 
-    def __init__(self, core: Core, layer_id: str, parent: str, doing: str, *, wait: bool = False, chain: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        layer_id: str,
+        parent: str,
+        doing: str,
+        *,
+        wait: bool = False,
+        chain: list[str] | None = None,
+        maps: dict[str, Any] | None = None,
+    ) -> None:
         self.core, self.layer_id, self.parent = core, layer_id, parent
+        self._maps = maps
+        """ID maps of the layer, where they may be others than its parent's."""
         self.doing, self.wait = doing, wait
         self._chain = chain
         """Given when the caller holds the parent, which then need not be in the journal yet."""
@@ -65,8 +80,17 @@ class Filled:
                     raise DuplicateID(kind="layer", id=self.layer_id)
                 if self.parent and self._chain is None and get(rows, "layer", self.parent) is None:
                     raise LayerUnknown(asked=self.parent)
+                over = get(rows, "layer", self.parent) if self.parent else None
             self._staged = self.core.driver.stage(self.layer_id, self.chain())
+            if self._maps is not None:
+                give_owners(self._staged, over, self._maps)
         return self._staged
+
+    def copy_shifted(self, source: str, remap: Remap) -> None:
+        """Fill the layer with a copy of *source*, which stands on the same chain, under other owners."""
+        ensure_created(self.core, source)
+        self._staged = self.core.driver.stage(self.layer_id, self.chain(), base=source)
+        self._staged.shift(remap, based=True)
 
     def chain(self) -> list[str]:
         """The parent and its ancestors, nearest first."""
@@ -91,6 +115,17 @@ class Filled:
                 self.core.after_failure(self.lease, error)
         finally:
             self._stack.__exit__(kind, error, trace)
+
+
+def give_owners(staged: Staged, over: dict[str, Any] | None, row: dict[str, Any]) -> None:
+    """Give what is staged on layer *over* to the owners that the maps of *row* say."""
+    if row.get("uid_map") or row.get("gid_map") or (over or {}).get("uid_map") or (over or {}).get("gid_map"):
+        from layerlog.drivers.idmaps import Remap, maps_of
+
+        if (remap := Remap(maps_of(over), maps_of(row))).changes_nothing():
+            staged.maps = remap.new
+        else:
+            staged.shift(remap)
 
 
 def apply_to(core: Core, staged: Staged, stream: IO[bytes], progress: Progress | None = None, tell_left_out: LeftOut | None = None) -> Any:
@@ -147,6 +182,7 @@ def fill_layer(core: Core, layer_id: str, stream: IO[bytes], progress: Progress 
         lease.rewrite(note)
         try:
             staged = core.driver.stage(layer_id, chain, base=layer_id)
+            give_owners(staged, row, row)
             contents = apply_to(core, staged, stream, progress)
             staged.sync()
             committed = change.commit(core, lambda rows: decide.apply_diff(rows, layer_id, generation, contents, False))
@@ -181,10 +217,24 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
             if core.layer_row(one) is None:
                 continue
             try:
-                core.driver.create(one, chain[place + 1 :])
+                _create(core, row, chain[place + 1 :])
             except BaseException as error:
                 core.after_failure(lease, error)
                 raise
+
+
+def _create(core: Core, row: dict[str, Any], chain: list[str]) -> None:
+    """The derived folders of an empty layer, under its own owners where they are not its parent's."""
+    with core.reading() as rows:
+        over = get(rows, "layer", row["parent"]) if row.get("parent") else None
+    fields = ("uid_map", "gid_map")
+    if [row.get(field) for field in fields] == [(over or {}).get(field) for field in fields]:
+        core.driver.create(row["id"], chain)
+        return
+    staged = core.driver.stage(row["id"], chain)
+    give_owners(staged, over, row)
+    staged.close()
+    core.driver.place(row["id"])
 
 
 def open_diff(core: Core, layer: Layer, chain: list[str], against: list[str] | None, compression: int | None) -> Iterator[bytes]:
@@ -195,9 +245,36 @@ def open_diff(core: Core, layer: Layer, chain: list[str], against: list[str] | N
     if record is not None and against is None:
         plain = _reassembled(core, layer.id, record["blob"])
     else:
-        plain = core.driver.diff(layer.id, chain, against)
+        plain = driver_diff(core, layer.id, chain, against)
     wanted = compression if compression is not None else (layer.contents.compression if layer.contents and against is None else 0)
     return compressed(plain, wanted)
+
+
+def driver_diff(core: Core, layer_id: str, chain: list[str], against: list[str] | None) -> Iterator[bytes]:
+    """The driver's diff, with the owners that its ID maps stand for."""
+    maps = maps_between(core, layer_id, chain, against)
+    if maps is None:
+        return core.driver.diff(layer_id, chain, against)
+    own = maps[0]
+    return core.driver.diff(layer_id, chain, against, own.uids if own else (), own.gids if own else (), maps)
+
+
+def maps_between(core: Core, layer_id: str, chain: list[str], against: list[str] | None) -> Maps | None:
+    """Maps of a layer and of what it is compared with; None where neither has any."""
+    with core.reading() as rows:
+        if not any(_has_maps(rows, one) for one in (layer_id, *chain[:1], *(against or ())[:1])):
+            return None
+    from layerlog import mapping
+
+    return mapping.compared(core, layer_id, against)
+
+
+def _has_maps(rows: Rows, layer_id: str) -> bool:
+    """Whether a layer, or the container that owns it, has ID maps."""
+    row = get(rows, "layer", layer_id) or {}
+    owner = layer_rows.container_of(rows, layer_id)
+    found = (row, (get(rows, "container", owner) or {}) if owner else {})
+    return any(one.get("uid_map") or one.get("gid_map") for one in found)
 
 
 def _reassembled(core: Core, layer_id: str, blob: str) -> Iterator[bytes]:

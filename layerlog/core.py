@@ -80,6 +80,8 @@ class Core(View):
     driver_options: tuple[str, ...]
     image_roots: tuple[str, ...]
     """Roots of the additional image stores, in look-up order."""
+    idmapped_mounts = True
+    """Whether the kernel may be asked to show layers under other ID maps (mapping.py)."""
     other_half: Core | None = None
     """The other half of a split store (split_store.py)."""
     images_there = False
@@ -149,6 +151,7 @@ class Core(View):
 
             self.lazy.driver = open_driver(self.driver_name, self.root, self.run_root, self.driver_options)
             self.lazy.driver.lend(self.image_roots)
+            self.lazy.driver.shifting_allowed = self.idmapped_mounts
             if not self.is_read_only:
                 self.lazy.driver.setup()
         return self.lazy.driver
@@ -181,10 +184,14 @@ class Core(View):
         with self.reading() as rows:
             return get(rows, "layer", layer_id)
 
+    def own_row(self, kind: str, item_id: str) -> Row | None:
+        """The row of exactly that ID, if it is this store's own."""
+        with self.reading() as rows:
+            return get(rows.own, kind, item_id)
+
     def has_layer(self, layer_id: str) -> bool:
         """Whether a layer of exactly that ID is this store's own."""
-        with self.reading() as rows:
-            return get(rows.own, "layer", layer_id) is not None
+        return self.own_row("layer", layer_id) is not None
 
     def on_terms(self, **changed: Any) -> Self:
         """The same open store, writing other words into the envelope of its commits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layerlog import change
-from layerlog.contents import Filled, ensure_created, fill_layer
+from layerlog.contents import Filled, ensure_created, fill_layer, maps_between
 from layerlog.core import Core
 from layerlog.decide import containers as decide_containers
 from layerlog.decide import layers as decide
@@ -34,18 +34,25 @@ class LayerMethods(Core):
         label: str = "",
         uid_map: Sequence[MapEntry] = (),
         gid_map: Sequence[MapEntry] = (),
+        host_uids: bool = False,
+        host_gids: bool = False,
         flags: dict[str, Any] | None = None,
         read_only: bool = False,
     ) -> Layer:
         """Make an empty layer on *parent* (ID, name or prefix; empty: none). Durable on return.
 
-        *read_only* only says in which half of a split store it is kept.
-
-        Raises ParentUnknown, ParentIsContainer, DuplicateID, DuplicateName, InvalidID, InvalidName.
+        ID maps: those given, or the host's own IDs (*host_uids*, *host_gids*), else the parent's. Where they are not the parent's,
+        and mounts cannot show them, everything below is copied with its owners changed. *read_only* only says in which half of
+        a split store it is kept. Raises ParentUnknown, ParentIsContainer, DuplicateID, DuplicateName, InvalidID, InvalidName,
+        InvalidMappings (maps that overlap; an owner that they do not cover).
         """
         self.must_write()
         layer_id, wanted = check_id(id) if id else new_id(), check_names(list(names))
-        fields = {"metadata": metadata, "mount_label": label, "uid_map": list(uid_map), "gid_map": list(gid_map), "flags": flags}
+        fields: dict[str, Any] = {"metadata": metadata, "mount_label": label, "flags": flags}
+        if uid_map or gid_map or host_uids or host_gids:
+            from layerlog.mapping import Asked, create_layer
+
+            return create_layer(self, layer_id, parent, wanted, Asked(uid_map, gid_map, host_uids, host_gids), fields)
         committed = change.commit(
             self, lambda rows: decide.create(rows, layer_id, parent, wanted, **fields), f"create-layer {parent} {id} {wanted}"
         )
@@ -72,7 +79,14 @@ class LayerMethods(Core):
         with self.reading() as rows:  # a mistake is told before the archive is read
             decide.create(rows, layer_id, parent, wanted)
             over = decide.parent_of_new(rows, parent)
-        with Filled(self, layer_id, over["id"] if over else "", "import-layer") as filled:
+        asked = [fields.pop(name, ()) for name in ("uid_map", "gid_map", "host_uids", "host_gids")]
+        maps = None
+        if any(asked) or (over and (over.get("uid_map") or over.get("gid_map"))):
+            from layerlog.mapping import Asked, layer_maps
+
+            maps = layer_maps(self, over, Asked(asked[0], asked[1], bool(asked[2]), bool(asked[3])))
+            fields.update(inherit=False, **maps)
+        with Filled(self, layer_id, over["id"] if over else "", "import-layer", maps=maps) as filled:
             contents = filled.apply(stream, progress)
             filled.place()
             committed = change.commit(
@@ -101,12 +115,12 @@ class LayerMethods(Core):
         layer_id, chain, against = self._compared(asked, ref)
         if not layer_id:
             return iter(())
-        return self.driver.changes(layer_id, chain, against)
+        return self.driver.changes(layer_id, chain, against, maps_between(self, layer_id, chain, against))
 
     def diff_size(self, asked: str, ref: str | None = None) -> int:
         """Bytes of regular files in the diff."""
         layer_id, chain, against = self._compared(asked, ref)
-        return self.driver.diff_size(layer_id, chain, against) if layer_id else 0
+        return self.driver.diff_size(layer_id, chain, against, maps_between(self, layer_id, chain, against)) if layer_id else 0
 
     def diff(self, asked: str, ref: str | None = None, compression: int | None = None) -> Iterator[bytes]:
         """The diff as a tar stream: bit for bit the one that was applied, where there was one.

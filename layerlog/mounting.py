@@ -57,7 +57,8 @@ class MountMethods(Core):
 
                 if stale(self, counted):  # somebody unmounted it behind our back: counted once, from now on
                     events.append({"type": "Unmounted", "id": layer_id, "count": 0})
-            path = self.driver.mount(layer_id, chain, _options(row, owner, read_only, label, options))
+            shown = owner if owner and not (row.get("uid_map") or row.get("gid_map")) and self.idmapped_mounts else None
+            path = self.driver.mount(layer_id, chain, _options(row, owner, shown, read_only, label, options))
             mounted = {"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only, "namespace": run_state.namespace()}
             run_state.commit(self, [*events, mounted])
         return path
@@ -67,6 +68,8 @@ class MountMethods(Core):
         with self.reading() as rows:
             kind, row = need_any(rows, asked, CONTAINER_FIRST if read_only else CONTAINER_FIRST[:2])
             layer_id = row["id"] if kind == "layer" else row.get("layer", "")
+            if kind == "image" and row.get("mapped_layers"):
+                layer_id = self._unmapped_top(row)
             layer = get(rows, "layer", layer_id)
             if layer is None:
                 kind, layer = need_any(rows, layer_id, ("layer",))
@@ -74,6 +77,12 @@ class MountMethods(Core):
                 raise MountOfReadOnlyStore if kind == "image" else LayerUnknown(asked=asked)
             owner = layer_rows.container_of(rows, layer_id)
             return layer, get(rows, "container", owner) if owner else None
+
+    def _unmapped_top(self, image: Row) -> str:
+        """The image's top layer, or a copy of it, as the host's own IDs own it; made if there is none."""
+        from layerlog.mapping import Asked, base_of_container
+
+        return base_of_container(self, image["id"], Asked(host_uids=True, host_gids=True))
 
     def unmount(self, asked: str, force: bool = False) -> bool:
         """Take one from the count, or all with *force*; True when the file system really went away."""
@@ -114,7 +123,8 @@ def _opened(row: Row | None) -> list[Row]:
     return [{"type": "LayerOpenedForWriting", "id": row["id"]}] if row is not None and "opened" not in row else []
 
 
-def _options(row: Row, owner: Row | None, read_only: bool, label: str, options: Sequence[str]) -> MountOptions:
+def _options(row: Row, owner: Row | None, shown: Row | None, read_only: bool, label: str, options: Sequence[str]) -> MountOptions:
+    """*shown*: the container under whose maps the mount is to show a layer that is stored without any."""
     from layerlog.drivers.driver import IDMap, MountOptions
 
     flags = (owner or {}).get("flags", {})
@@ -122,7 +132,7 @@ def _options(row: Row, owner: Row | None, read_only: bool, label: str, options: 
         read_only=read_only,
         label=label or row.get("mount_label", ""),
         options=options,
-        uid_maps=[IDMap(one["container_id"], one["host_id"], one["size"]) for one in row.get("uid_map", ())],
-        gid_maps=[IDMap(one["container_id"], one["host_id"], one["size"]) for one in row.get("gid_map", ())],
+        uid_maps=[IDMap(one["container_id"], one["host_id"], one["size"]) for one in (shown or {}).get("uid_map", ())],
+        gid_maps=[IDMap(one["container_id"], one["host_id"], one["size"]) for one in (shown or {}).get("gid_map", ())],
         volatile=bool(flags.get("Volatile")),
     )

@@ -53,12 +53,14 @@ class Opened(Core):
         image_store: str | os.PathLike[str] | None = None,
         transient: bool = False,
         sync: str = "full",
+        idmapped_mounts: bool = True,
     ) -> None:
         self.root = os.path.abspath(os.path.expanduser(os.fspath(root)))
         self.run_root = os.path.abspath(os.path.expanduser(os.fspath(run_root))) if run_root else os.path.join(self.root, "run")
         self.driver_options = tuple(options)
         self.retention_seconds = retention
         self.is_read_only = read_only
+        self.idmapped_mounts = idmapped_mounts
         self.lazy = Lazy()
         if image_store or transient:
             raise NotSupported("this class opens no split and no transient store")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from layerlog.eventstore.rows import Rows
 
 DIGEST_SPACES = {"diff": "diff_digest", "archive": "compressed_digest", "toc": "toc_digest"}
-_FIELDS = ("parent", "names", "metadata", "mount_label", "flags", "uid_map", "gid_map", "contents", "big_data", "loan")
+_FIELDS = ("parent", "names", "metadata", "mount_label", "flags", "uid_map", "gid_map", "contents", "big_data", "loan", "copy_of")
 
 
 def created(event: Row, sequence: int, time_ns: int, order: int) -> Row:

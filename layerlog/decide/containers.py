@@ -24,15 +24,16 @@ def create(
     names: list[str] | None = None,
     label: str = "",
     top: str = "",
+    layer_maps: dict[str, Any] | None = None,
     **fields: Any,
 ) -> Events:
-    """A container and its layer, on an image's top layer, on *top*, or on nothing."""
+    """A container and its layer, on *top*, on an image's top layer, or on nothing. *layer_maps*: ID maps of the layer alone."""
     base = need(rows, "image", image) if image else {}
     if get(rows, "container", container_id) is not None:
         raise DuplicateID(kind="container", id=container_id)
     names_free(rows, "container", names or [])
-    maps = {field: fields.get(field) for field in ("uid_map", "gid_map")}
-    made = layers.create(rows, layer_id, top or base.get("layer", ""), mount_label=label, **maps)
+    maps = layer_maps if layer_maps is not None else {field: fields.get(field) for field in ("uid_map", "gid_map")}
+    made = layers.create(rows, layer_id, top or base.get("layer", ""), mount_label=label, inherit=layer_maps is None, **maps)
     return [*made, event("ContainerCreated", id=container_id, layer=layer_id, image=base.get("id", ""), names=names, **fields)]
 
 

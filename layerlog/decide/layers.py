@@ -41,8 +41,10 @@ def parent_of_new(rows: Rows, parent: str) -> Row | None:
     return row
 
 
-def create(rows: Rows, layer_id: str, parent: str = "", names: list[str] | None = None, **fields: Any) -> Events:
-    """A new layer; ID maps are inherited from the parent unless given (contract/cli.md §4).
+def create(
+    rows: Rows, layer_id: str, parent: str = "", names: list[str] | None = None, *, inherit: bool = True, **fields: Any
+) -> Events:
+    """A new layer; with *inherit* its ID maps are those of the parent unless given (contract/cli.md §4).
 
     An ID that a layer of another store has is taken, too: chains over there would silently stand on ours.
     """
@@ -50,7 +52,7 @@ def create(rows: Rows, layer_id: str, parent: str = "", names: list[str] | None 
     if get(rows, "layer", layer_id) is not None:
         raise DuplicateID(kind="layer", id=layer_id)
     names_free(rows, "layer", names or [])
-    if over is not None:
+    if over is not None and inherit:
         for field in ("uid_map", "gid_map"):
             fields[field] = fields.get(field) or over.get(field)
     return [event("LayerCreated", id=layer_id, parent=over["id"] if over else "", names=names, loan=loan(over), **fields)]

@@ -54,7 +54,7 @@ class History:
         return {**found, "compression": 2, "uids": [0], "gids": [0], "tar_split": {"blob": self.draw.choice(BLOBS), "size": 3}}
 
     def new_layer(self, rows: Rows) -> list[Any]:
-        contents = {"contents": self.contents()} if self.draw.random() < 0.5 else {}
+        contents: dict[str, Any] = {"contents": self.contents()} if self.draw.random() < 0.5 else {}
         parent = self.some(rows, "layer") if self.draw.random() < 0.7 else ""
         return layers.create(rows, self.new_id(), parent, self.names(), **contents)
 
