@@ -21,14 +21,18 @@ OWN_SYSTEM_FILE = "/etc/layerlog/storage.conf"
 
 
 class Settings:
-    """What a Store is opened with. ``file`` is the configuration file that was read; ``table`` its contents."""
+    """What a Store is opened with. ``file`` is the main configuration file that was read; ``table`` what it and its drop-ins say.
 
-    __slots__ = ("driver", "file", "image_store", "options", "priority", "root", "run_root", "table", "transient")
+    ``unhonoured``: options of the file that the original acts on and layerlog does not.
+    """
+
+    __slots__ = ("driver", "file", "image_store", "options", "priority", "root", "run_root", "table", "transient", "unhonoured")
 
     def __init__(self) -> None:
         self.root = self.run_root = self.driver = self.image_store = self.file = ""
         self.options: list[str] = []
         self.priority: list[str] = []
+        self.unhonoured: list[str] = []
         self.transient = False
         self.table: dict[str, Any] = {}
 
@@ -38,6 +42,7 @@ def settle(values: dict[str, Any], compat: bool) -> Settings:
     found = defaults(compat)
     given = bool(values.get("graph") or values.get("run") or values.get("storage_driver") or values.get("storage_opt"))
     if given:
+        found.unhonoured = []
         if compat and not (values.get("graph") or values.get("run")):
             raise IncompleteOptions
         found.driver, found.options, found.priority = values.get("storage_driver") or "", list(values.get("storage_opt") or ()), []
@@ -60,8 +65,13 @@ def defaults(compat: bool, path: str | None = None) -> Settings:
     else:
         found.root, found.run_root = _own_roots()
     found.file = path or config_file(compat)
-    if found.file:
-        _read(found, found.file)
+    files = [found.file] if found.file else []
+    if not path and not os.environ.get("CONTAINERS_STORAGE_CONF"):
+        files += drop_ins(compat)
+    if not path and (last := os.environ.get("CONTAINERS_STORAGE_CONF_OVERRIDE")):
+        files.append(last)
+    if files:
+        _read(found, files)
     if driver := os.environ.get("STORAGE_DRIVER"):
         found.driver = driver
     if options := os.environ.get("STORAGE_OPTS"):
@@ -81,6 +91,31 @@ def config_file(compat: bool) -> str:
     places = [os.path.join(own, folder, "storage.conf")] if own else []
     places += SYSTEM_FILES if compat else (OWN_SYSTEM_FILE,)
     return next((place for place in places if os.path.exists(place)), "")
+
+
+def drop_ins(compat: bool) -> list[str]:
+    """Files that are read after the main one, by name wherever they lie; of two of the same name that of the later folder counts.
+
+    Source: containers-config(5): below each place ``storage.conf.d/``, for root ``storage.rootful.conf.d/``, for others
+    ``storage.rootless.conf.d/`` and a folder of the user's ID in that.
+    """
+    own = os.environ.get("XDG_CONFIG_HOME") or (os.path.join(home(), ".config") if os.geteuid() else "")
+    name = "containers" if compat else "layerlog"
+    places = [f"/usr/share/{name}", f"/etc/{name}"]
+    found: dict[str, str] = {}
+    for place in [*places, *([os.path.join(own, name)] if own else [])]:
+        variants = ["storage.conf.d"]
+        if place in places:
+            rootless = ["storage.rootless.conf.d", f"storage.rootless.conf.d/{os.geteuid()}"]
+            variants += rootless if os.geteuid() else ["storage.rootful.conf.d"]
+        for variant in variants:
+            folder = os.path.join(place, variant)
+            try:
+                names = os.listdir(folder)
+            except OSError:
+                continue
+            found.update({one: os.path.join(folder, one) for one in names if one.endswith(".conf")})
+    return [found[one] for one in sorted(found)]
 
 
 def home() -> str:
@@ -112,17 +147,11 @@ def _run_folder() -> str:
     return usual if os.path.isdir(usual) and os.access(usual, os.W_OK) else f"/tmp/storage-run-{uid}"
 
 
-def _read(found: Settings, path: str) -> None:
-    """Put what the file says into *found*."""
-    import tomllib
-
-    try:
-        with open(path, "rb") as file:
-            found.table = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
-        raise InvalidRequest(f"{path}: {broken}") from broken
-    except OSError as missing:
-        raise InvalidRequest(f"{path}: {(missing.strerror or str(missing)).lower()}") from missing
+def _read(found: Settings, paths: list[str]) -> None:
+    """Put what the files say into *found*, later ones over earlier ones."""
+    for path in paths:
+        _merge(found.table, _parsed(path))
+    path = paths[0]
     storage = _section(found.table, "storage", path)
     found.driver = _word(storage, "driver") or found.driver
     found.root = _path(_word(storage, "graphroot")) or found.root
@@ -132,7 +161,48 @@ def _read(found: Settings, path: str) -> None:
     found.image_store = _word(storage, "imagestore")
     found.priority = [str(name) for name in storage.get("driver_priority", ())]
     found.transient = truth(storage.get("transient_store", False))
-    found.options = driver_options(_section(storage, "options", path), found.driver)
+    options = _section(storage, "options", path)
+    found.options = driver_options(options, found.driver)
+    found.unhonoured = unhonoured(options, found.driver)
+
+
+def _parsed(path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise InvalidRequest(f"{path}: {broken}") from broken
+    except OSError as missing:
+        raise InvalidRequest(f"{path}: {(missing.strerror or str(missing)).lower()}") from missing
+
+
+def _merge(table: dict[str, Any], later: dict[str, Any]) -> None:
+    """Tables are merged, everything else is replaced."""
+    for key, value in later.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value
+
+
+UNHONOURED = {
+    "overlay": ("ignore_chown_errors", "mount_program", "size", "inodes", "force_mask", "use_composefs"),
+    "vfs": ("ignore_chown_errors",),
+    "btrfs": ("min_space", "size"),
+    "zfs": ("size",),
+}
+"""What the original acts on and layerlog does not, by driver."""
+
+
+def unhonoured(options: dict[str, Any], driver: str) -> list[str]:
+    """Options that are set to something and change nothing here, as they would be written with --storage-opt."""
+    name = driver or "overlay"
+    section = options.get(name)
+    own = {**options, **(section if isinstance(section, dict) else {})}
+    found = [f"{name}.{key}" for key in UNHONOURED.get(name, ()) if own.get(key) not in (None, "", False, "false", "0")]
+    return found + ([f"{name}.additionallayerstore"] if options.get("additionallayerstores") else [])
 
 
 ARCHIVE_LIMITS = ("archive_bytes_max", "archive_entries_max", "archive_ratio_max", "archive_name_bytes_max")

@@ -28,6 +28,8 @@ def open_store(run: Run) -> Store:
     from layerlog.cli.config import settle
 
     settings = settle(values, run.compat)
+    for option in settings.unhonoured:
+        run.say(f"{settings.file or 'storage.conf'}: {option} is not honoured")
     return class_for(run, settings)(
         settings.root,
         settings.run_root or None,

@@ -163,3 +163,47 @@ def test_what_is_no_length_of_time_is_refused(word: str) -> None:
 def test_the_history_shows_what_was_asked_and_not_where_the_store_is() -> None:
     assert shown(["img", "--graph", "/g", "-n", "x", "--reason=because", "-s", "vfs", "--debug", "-j"]) == ["img", "-n", "x", "-j"]
     assert len(cut("x" * 5000)) < 300
+
+
+def test_drop_ins_of_all_places_are_read_by_name_over_the_main_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "containers"
+    (folder / "storage.conf.d").mkdir(parents=True)
+    (folder / "storage.conf").write_text(CONF)
+    (folder / "storage.conf.d" / "20.conf").write_text('[storage]\ngraphroot = "/second"\n')
+    (folder / "storage.conf.d" / "10.conf").write_text('[storage]\ngraphroot = "/first"\nrunroot = "/first-run"\n')
+    (folder / "storage.conf.d" / "30.txt").write_text("not read")
+    (folder / "storage.conf.d" / "40.conf").write_text('[storage.options]\nadditionalimagestores = ["/c"]\n')
+    found = settle()
+    assert (found.root, found.run_root, found.driver) == ("/second", "/first-run", "vfs")
+    assert found.options == ["vfs.imagestore=/c", "vfs.ignore_chown_errors=true"]
+
+
+def test_drop_ins_count_without_a_main_file_and_not_beside_a_file_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conf: Callable[[str], Path]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "layerlog" / "storage.conf.d").mkdir(parents=True)
+    (tmp_path / "layerlog" / "storage.conf.d" / "a.conf").write_text('[storage]\ngraphroot = "/dropped"\n')
+    assert settle(compat=False).root == "/dropped"
+    conf('[storage]\ndriver = "vfs"\n')
+    assert settle(compat=False).root != "/dropped"
+    (tmp_path / "last.conf").write_text('[storage]\ngraphroot = "/last"\n')
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF_OVERRIDE", str(tmp_path / "last.conf"))
+    assert (settle(compat=False).root, settle(compat=False).driver) == ("/last", "vfs")
+
+
+def test_a_drop_in_that_does_not_parse_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "containers" / "storage.conf.d").mkdir(parents=True)
+    (tmp_path / "containers" / "storage.conf.d" / "bad.conf").write_text("= nonsense")
+    with pytest.raises(InvalidRequest, match=r"storage\.conf\.d/bad\.conf: "):
+        settle()
+
+
+def test_what_the_original_would_act_on_and_we_do_not_is_named(conf: Callable[[str], Path]) -> None:
+    conf(CONF + '[storage.options.overlay]\nsize = "1G"\n')
+    assert settle().unhonoured == ["vfs.ignore_chown_errors"]
+    conf('[storage]\ndriver = "overlay"\n[storage.options.overlay]\nsize = "1G"\nmountopt = "nodev"\nignore_chown_errors = "false"\n')
+    assert settle().unhonoured == ["overlay.size"]
+    assert settle(graph="/g", run="/r").unhonoured == []
