@@ -43,7 +43,10 @@ def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False) ->
     same request returns the first outcome (``repeated``) and another request raises RetryMismatch.
     Raises what *decide* raises, StaleVersion, BlobMissing, JournalError.
     """
-    if not core.image_roots:
+    if not core.durable:
+        with core.exclusively() as under:  # type: ignore[attr-defined] # a RunHalf (transient.py)
+            return _commit(core, lambda rows: decide(under(rows)), what, reserve)
+    if not core.looks_elsewhere():
         return _commit(core, decide, what, reserve)
     with core.elsewhere() as under:
         with core.ledger.reading() as rows:

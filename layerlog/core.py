@@ -85,6 +85,9 @@ class Core(View):
     other_half: Core | None = None
     """The other half of a split store (split_store.py)."""
     images_there = False
+    shows_run = False
+    """Whether the containers of the run journal are listed (transient.py)."""
+    durable = True
     retention_seconds: float
     is_read_only: bool
     terms: Terms
@@ -94,19 +97,25 @@ class Core(View):
 
     @contextmanager
     def reading(self) -> Iterator[Rows]:
-        if not self.image_roots:
+        if not self.looks_elsewhere():
             with self.ledger.reading() as rows:
                 yield rows
             return
         with self.elsewhere() as under, self.ledger.reading() as rows:
             yield under(rows)
 
+    def looks_elsewhere(self) -> bool:
+        """Whether decisions need more than one's own rows: those of image stores, or of containers in the run journal."""
+        return bool(self.image_roots) or os.path.exists(self.run_folder("containers"))
+
     @contextmanager
     def elsewhere(self) -> Iterator[Callable[[Rows], Rows]]:
         """The stores this one looks into stand still inside; gives what puts their rows under one's own."""
-        lenders = self.lenders
+        from layerlog.volatile_layers import run_part
+
+        lenders, run = self.lenders, run_part(self)
         with lenders.standing() as others:
-            yield lambda rows: lenders.under(rows, others)
+            yield lambda rows: lenders.under(rows, others, run)
 
     @property
     def lenders(self) -> Lenders:
@@ -121,6 +130,10 @@ class Core(View):
     @property
     def image_core(self) -> Core:
         """Where images and read-only layers are made: here, unless the store is split."""
+        return self
+
+    def container_core(self, container_id: str) -> Core:
+        """Where the record of a container is: here, unless it is one of a transient store."""
         return self
 
     def join(self, other: Core, images_there: bool = False) -> None:
@@ -190,8 +203,12 @@ class Core(View):
             return get(rows.own, kind, item_id)
 
     def has_layer(self, layer_id: str) -> bool:
-        """Whether a layer of exactly that ID is this store's own."""
-        return self.own_row("layer", layer_id) is not None
+        """Whether a record of this store, or of a run journal of this boot, claims a layer of exactly that ID."""
+        if self.own_row("layer", layer_id) is not None:
+            return True
+        from layerlog.volatile_layers import claims_layer
+
+        return claims_layer(self, layer_id)
 
     def on_terms(self, **changed: Any) -> Self:
         """The same open store, writing other words into the envelope of its commits."""

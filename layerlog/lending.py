@@ -88,7 +88,8 @@ class Lender:
             genesis: dict[str, Any] = rows.get(key("store", "genesis")) or {}
             self._store_id = str(genesis.get("store_id", ""))
         origin = {"store": self._store_id, "sequence": self._ledger.sequence, "root": self.root}
-        return Borrowed(rows, self.place, origin, read_only=self.read_only, whole=self.whole)
+        mark = {"place": self.place, "borrowed": origin, **({"read_only": True} if self.read_only else {})}
+        return Borrowed(rows, mark, whole=self.whole)
 
     def close(self) -> None:
         """Give up its files; the next look opens them again."""
@@ -111,9 +112,12 @@ class Lenders:
         with ExitStack() as stack:
             yield [rows for one in self.all if (rows := one.enter(stack)) is not None]
 
-    def under(self, own: Rows, others: Sequence[Rows]) -> Rows:
-        """Own rows over those of the others."""
-        return Several(own, others, self._images_first and bool(others)) if others else own
+    def under(self, own: Rows, others: Sequence[Rows], run: Rows | None = None) -> Rows:
+        """Own rows over those of the others; those of the *run* journal come after the other half's."""
+        first = self._images_first and bool(others)
+        if run is not None:
+            others = [*others[:1], run, *others[1:]] if first else [run, *others]
+        return Several(own, others, first) if others else own
 
     def blobs_with(self, digest: str) -> Blobs | None:
         """The blob store of the first that has that blob."""

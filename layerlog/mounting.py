@@ -45,7 +45,8 @@ class MountMethods(Core):
             if self.layer_row(layer_id) is None:
                 raise LayerUnknown(asked=asked)
             if not read_only and "opened" not in row:
-                self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived
+                if self.durable and not (owner or {}).get("flags", {}).get("Volatile"):
+                    self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived
                 change.commit(self, lambda rows: _opened(get(rows, "layer", layer_id)))
             with self.reading() as rows:
                 chain = lowers(rows, layer_id)

@@ -17,6 +17,7 @@ from layerlog.eventstore.errors import InUse, OutcomeUnknown, StoreError
 from layerlog.eventstore.position import boot_id
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import get
+from layerlog.volatile_layers import end_volatile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     layers = {one for one in suspects if not one.startswith(".")}
     if booted or SWEEP_LEASE in suspects:
         layers |= _half_done(core)
+    if booted:
+        end_volatile(core)
     done = [(layer_id, settle(core, layer_id)) for layer_id in sorted(layers)]
     if collect_if_idle(core) is not None:
         for one in suspects:
@@ -102,7 +105,7 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     seen = Seen(
         mounted=driver.mounted(layer_id),
         counted=counted,
-        claimed=row is not None,
+        claimed=row is not None or core.has_layer(layer_id),
         committed=row is not None and 0 < row["generation"] == note.get("generation"),
         staged=layer_id in driver.staged(),
         superseded=layer_id in driver.superseded(),
@@ -197,7 +200,7 @@ def newest_trash(core: Core, layer_id: str) -> Row | None:
 
 
 def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> None:
-    """Sandboxes whose holder is dead are deleted; after a boot that is every one."""
+    """Sandboxes whose holder is dead are deleted; after a boot that is every one, and every volatile container."""
     dead = [one for one in suspects if one.startswith(SANDBOX_LEASE)]
     if not dead and not booted:
         return
@@ -205,7 +208,9 @@ def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> None:
 
     gone = [one.removeprefix(SANDBOX_LEASE) for one in dead]
     if booted:
-        gone += [one.id for one in core.containers() if one.flags.get("Sandbox") and SANDBOX_LEASE + one.id not in core.leases.holders()]
+        holders = core.leases.holders()
+        bound = [one.id for one in core.containers() if one.flags.get("Sandbox") or one.flags.get("Volatile")]
+        gone += [one for one in bound if SANDBOX_LEASE + one not in holders]
     for container_id in gone:
         remove_sandbox(core, container_id)
 

@@ -72,7 +72,13 @@ class Sandbox:
 def remove_sandbox(core: Core, container_id: str) -> None:
     """Delete a sandbox's container for good, if it is there; mounted or not."""
     if core.exists(container_id, "container"):
-        change.remove(core, lambda rows: decide.delete(rows, container_id, kept=False), f"sandbox {container_id} ends")
+        home = core.container_core(container_id)
+        layer_id = home.container(container_id).layer
+        change.remove(home, lambda rows: decide.delete(rows, container_id, kept=False), f"sandbox {container_id} ends")
+        if not home.durable:
+            from layerlog.volatile_layers import unmark_volatile
+
+            unmark_volatile(home, layer_id)
 
 
 class SandboxMethods(MountMethods):

@@ -51,15 +51,20 @@ class Store(
     *actor*, *reason*, *command*: what history shows besides what the library finds out by itself.
     *key*: makes a retried change happen once. *retention*: seconds that deleted contents can come back;
     0 frees them at once.
-    *image_store*: a second root, for images and read-only layers (split_store.py).
+    *image_store*: a second root, for images and read-only layers (split_store.py). *transient*: containers are
+    recorded in the run root and do not outlive a boot (transient.py).
     Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.
     """
 
     if not TYPE_CHECKING:  # to a type checker the signature is that of __init__
 
-        def __new__(cls, *_: object, image_store: object = None, **__: object) -> Store:
-            """A split store is of a class of its own."""
-            if image_store and cls is Store:
+        def __new__(cls, *_: object, image_store: object = None, transient: object = False, **__: object) -> Store:
+            """Split and transient stores are of classes of their own."""
+            if cls is Store and transient:
+                from layerlog.transient import TransientSplitStore, TransientStore
+
+                return object.__new__(TransientSplitStore if image_store else TransientStore)
+            if cls is Store and image_store:
                 from layerlog.split_store import SplitStore
 
                 return object.__new__(SplitStore)

@@ -17,23 +17,21 @@ if TYPE_CHECKING:
 LENT = frozenset((b"layer", b"image", b"child", b"top", b"of-layer", b"diff", b"archive", b"toc", b"digest", b"made-for"))
 """Spaces of a read-only store that others see, besides the names of its layers and images."""
 _LENT_NAMES = (b"name\0layer", b"name\0image")
-_WHOLE = (b"container", b"of-image")
-_MARKED = (b"layer", b"image")
+_WHOLE = (b"container", b"of-image", b"name")
+_MARKED = (b"layer", b"image", b"container")
 
 
 class Borrowed(Rows):
     """Another store's rows: its layers and images, each marked with where it is from.
 
-    *origin*: ``store`` (its ID), ``sequence`` (the commit it is seen at), ``root``. ``place`` counts the stores in
-    look-up order, one's own is 0. *whole*: a store that belongs to ours (a half of a split store), whose containers
-    and references count as well.
+    *mark*: fields that its rows get. *whole*: a store that belongs to ours (a half of a split store, the run journal),
+    whose containers and references count as well. *lists*: the kinds of its things that are listed and found by words.
     """
 
-    __slots__ = ("base", "mark", "whole")
+    __slots__ = ("base", "lists", "mark", "whole")
 
-    def __init__(self, base: Rows, place: int, origin: dict[str, Any], *, read_only: bool = True, whole: bool = False) -> None:
-        self.base, self.whole = base, whole
-        self.mark: dict[str, Any] = {"place": place, "borrowed": origin, **({"read_only": True} if read_only else {})}
+    def __init__(self, base: Rows, mark: dict[str, Any], *, whole: bool = False, lists: Sequence[str] = ("layer", "image")) -> None:
+        self.base, self.mark, self.whole, self.lists = base, mark, whole, lists
 
     def _lent(self, key: bytes) -> bool:
         space = key.partition(b"\0")[0]
@@ -70,11 +68,10 @@ class Several(Rows):
         return Several(own, self.others, self.images_first)
 
     def parts_for(self, kind: str) -> tuple[Rows, ...]:
-        if kind == "container":
-            return (self._own, *(one for one in self.others if not isinstance(one, Borrowed)))
+        others = tuple(one for one in self.others if not isinstance(one, Borrowed) or kind in one.lists)
         if kind == "image" and self.images_first:
-            return (self.others[0], self._own, *self.others[1:])
-        return (self._own, *self.others)
+            return (others[0], self._own, *others[1:])
+        return (self._own, *others)
 
     def get(self, key: bytes) -> Any | None:
         found = self._own.get(key)
