@@ -60,9 +60,11 @@ def parse(word: str, what: str) -> list[MapEntry]:
 
 def _subordinate(name: str, path: str, what: str) -> list[MapEntry]:
     """Ranges of a user or group in /etc/subuid or /etc/subgid, mapped one after another from 0."""
+    from layerlog.auto_userns import ranges_of
+
     found: list[MapEntry] = []
     following = 0
-    for start, size in _ranges(name, path):
+    for start, size in ranges_of(name, path):
         found.append({"container_id": following, "host_id": start, "size": size})
         following += size
     if not found:
@@ -70,12 +72,3 @@ def _subordinate(name: str, path: str, what: str) -> list[MapEntry]:
 
         raise InvalidMappings(f"no {what} ranges found for {'user' if what == 'subuid' else 'group'} {quoted(name)} in {path}")
     return found
-
-
-def _ranges(name: str, path: str) -> list[tuple[int, int]]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            rows = [line.strip().split(":") for line in file if not line.startswith("#")]
-    except FileNotFoundError:
-        return []
-    return [(int(row[1]), int(row[2])) for row in rows if len(row) == 3 and row[0] == name and row[1].isdigit() and row[2].isdigit()]

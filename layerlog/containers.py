@@ -10,6 +10,7 @@ from layerlog.core import Core
 from layerlog.decide import containers as decide
 from layerlog.decide.common import need
 from layerlog.decide.lending import lowers
+from layerlog.eventstore.errors import InvalidMappings
 from layerlog.eventstore.ids import check_id, check_names, new_id
 from layerlog.records import Container, Image, Record
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from layerlog.auto_userns import AutoUserNS
     from layerlog.eventstore.events import MapEntry
 
 
@@ -37,6 +39,7 @@ class ContainerMethods(Core):
         gid_map: Sequence[MapEntry] = (),
         host_uids: bool = False,
         host_gids: bool = False,
+        userns: str | AutoUserNS = "",
         volatile: bool = False,
         layer: str = "",
         big_data: Mapping[str, bytes] | None = None,
@@ -45,13 +48,23 @@ class ContainerMethods(Core):
         """Make a container with a fresh layer on an image (or on *layer*, or on nothing). Durable on return.
 
         ID maps as in ``create_layer``; an image's top layer is copied under them once, where mounts cannot show it so.
+        *userns*: ``auto``, or an AutoUserNS, takes IDs that no other container has (auto_userns.py).
 
         Raises ImageUnknown, LayerUnknown, DuplicateID, DuplicateContainerName, InvalidID, InvalidName.
         """
         self.must_write()
+        if userns:
+            from layerlog.auto_userns import AutoUserNS, chosen
+
+            if isinstance(userns, str) and userns != "auto":
+                raise InvalidMappings(f"userns={userns!r} is not auto")
+            again: dict[str, Any] = {"id": id, "names": names, "name": name, "metadata": metadata, "label": label, "volatile": volatile}
+            with chosen(self, _asked(image), userns if isinstance(userns, AutoUserNS) else AutoUserNS()) as found:
+                again.update(found)
+                return self.create_container(image, **again, layer=layer, big_data=big_data, flags=flags)
         container_id, layer_id = check_id(id) if id else new_id(), new_id()
         wanted = check_names([*([name] if name else []), *names])
-        asked = image.id if isinstance(image, Record) else image
+        asked = _asked(image)
         fields: dict[str, Any] = {
             "metadata": metadata,
             "uid_map": list(uid_map),
@@ -137,6 +150,10 @@ class ContainerMethods(Core):
 
         wanted = check_names([*([name] if name else []), *names])
         return commit_container(self, asked.id if isinstance(asked, Record) else asked, wanted, message)
+
+
+def _asked(image: str | Record) -> str:
+    return image.id if isinstance(image, Record) else image
 
 
 def _tree_bytes(folder: str) -> int:
