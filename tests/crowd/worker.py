@@ -1,14 +1,17 @@
-"""One process of the crowd: threads that change and read one store until they are killed.
+"""One process of the crowd: threads that change and read one store until they are killed, or told to end.
 
     python -m tests.crowd.worker ROOT RUN LOG SEED THREADS
 
 Every operation has a client key. A line is appended to LOG before an operation starts and after it was acknowledged
 (one write(2) each, so a SIGKILL loses at most what was never acknowledged):
 
-    start KEY NANOSECONDS
-    ack   KEY NANOSECONDS SEQUENCE
+    start KEY NANOSECONDS [OPERATION, ARGUMENT...]
+    ack   KEY NANOSECONDS
     no    KEY NANOSECONDS ERROR          refused: nothing happened
-    read  SEQUENCE DIGEST FROM TO        names of all images, as one state that was seen between two moments
+    read  SEQUENCE DIGEST FROM TO        one state that was seen between two moments
+    end   SEED COUNT                     a thread that was told to end, and how many operations it had finished
+
+SIGTERM: each thread finishes what it does, and ends.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import io
 import json
 import os
 import random
+import signal
 import sys
 import tarfile
 import threading
@@ -28,9 +32,12 @@ from layerlog import Store
 from layerlog.eventstore.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from layerlog.view import View
 
 NAMES = [f"name-{number}" for number in range(12)]
+LAYERS_MAX = 120
+"""From here on the crowd rather deletes: so an hour's store is no slower than a minute's."""
+ending = threading.Event()
 
 
 def small_tar(seed: int) -> io.BytesIO:
@@ -58,12 +65,16 @@ class Worker:
         os.write(self.log, (" ".join(map(str, words)) + "\n").encode())
 
     def run(self) -> None:
-        while True:
+        while not ending.is_set():
             self.count += 1
-            if self.random.random() < 0.2:
+            chance = self.random.random()
+            if chance < 0.2:
                 self.read()
+            elif chance < 0.25:
+                self.mount()
             else:
                 self.change()
+        self.say("end", self.seed, self.count)
 
     def read(self) -> None:
         """See one state, and say which."""
@@ -73,60 +84,106 @@ class Worker:
             digest = state_digest(self.store)
         self.say("read", sequence, digest, begin, time.monotonic_ns())
 
+    def mount(self) -> None:
+        """Mount and unmount a container: counts and leases are in everybody's way."""
+        containers = self.store.containers()
+        if containers:
+            box = self.random.choice(containers).id
+            try:
+                self.store.mount(box)
+                self.store.unmount(box)
+            except StoreError:
+                return
+
     def change(self) -> None:
         key = f"{self.seed}-{self.count}"
-        action = self.random.choice(self.actions())
-        self.say("start", key, time.monotonic_ns())
+        operation = self.choose()
+        self.say("start", key, time.monotonic_ns(), json.dumps(operation))
         try:
-            action(self.store.given(key=key))
+            perform(self.store.given(key=key), *operation)
         except StoreError as refused:
             self.say("no", key, time.monotonic_ns(), type(refused).__name__)
         else:
             self.say("ack", key, time.monotonic_ns())
 
-    def actions(self) -> list[Callable[[Store], Any]]:
+    def choose(self) -> list[Any]:
         pick = self.random.choice
-        name = pick(NAMES)
         images, layers, thrown = self.store.images(), self.store.layers(), self.store.trash()
         image, layer = (pick(images).id if images else ""), (pick(layers).id if layers else "")
+        owned = {box.layer for box in self.store.containers()}
+        bare = [one.id for one in layers if one.id not in owned]  # an image on a container's layer would lose it with the container
         seed = self.random.randrange(10**6)
-        found: list[Callable[[Store], Any]] = [
-            lambda store: store.create_layer(layer if self.random.random() < 0.5 else ""),
-            lambda store: store.import_layer(small_tar(seed)),
-            lambda store: store.create_image(layer, big_data={"k": str(seed % 20).encode()}),
-            lambda store: store.create_container(image),
-        ]
+        crowded = len(layers) > LAYERS_MAX
+        found: list[list[Any]] = [] if crowded else [
+            ["create_layer", layer if self.random.random() < 0.5 else ""],
+            ["import_layer", seed],
+            ["create_image", pick(bare) if bare else "", str(seed % 20)],
+            ["create_container", image],
+        ]  # fmt: skip
         if image:
-            found += [
-                lambda store: store.tag(image, name),
-                lambda store: store.set_metadata(image, str(seed), "image"),
-                lambda store: store.set_big_data("image", image, "item", str(seed % 20).encode()),
-                lambda store: store.delete_image(image),
-            ]
+            found += [["tag", image, pick(NAMES)], ["tag", image, *self.random.sample(NAMES, 2)]]
+            found += [["set_metadata", image, str(seed)], ["set_big_data", image, str(seed % 20)], ["delete_image", image]]
         if layer:
-            found += [lambda store: store.delete_layer(layer), lambda store: store.apply_diff(layer, small_tar(seed))]
-        if thrown:
+            found += [["apply_diff", layer, seed], *([["delete_layer", layer]] * (4 if crowded else 1))]
+        if thrown and not crowded:
             entry = pick(thrown)
-            found.append(lambda store: store.restore(entry.id, entry.kind))
+            found.append(["restore", entry.id, entry.kind])
         containers = self.store.containers()
         if containers:
-            container = pick(containers).id
-            found += [lambda store: store.delete_container(container)] * 2
-        return found
+            found += [["delete_container", pick(containers).id]] * 2
+        return pick(found or [["import_layer", seed]])
 
 
-def state_digest(store: Any) -> str:
-    """One word for which names are where: equal for equal states."""
-    found = {image.id: image.names for image in store.images()}
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+def perform(store: Store, name: str, *arguments: Any) -> None:
+    """One operation as it was logged."""
+    if name == "import_layer":
+        store.import_layer(small_tar(arguments[0]))
+    elif name == "apply_diff":
+        store.apply_diff(arguments[0], small_tar(arguments[1]))
+    elif name == "create_image":
+        store.create_image(arguments[0], big_data={"k": arguments[1].encode()})
+    elif name == "set_metadata":
+        store.set_metadata(arguments[0], arguments[1], "image")
+    elif name == "set_big_data":
+        store.set_big_data("image", arguments[0], "item", arguments[1].encode())
+    elif name == "tag" and len(arguments) > 2:
+        with store.transaction(key=store.terms.key) as together:
+            for one in arguments[1:]:
+                together.tag(arguments[0], one)
+    else:
+        getattr(store, name)(*arguments)
+
+
+def state_of(view: View) -> dict[str, Any]:
+    """What the model keeps of a state."""
+    images = {image.id: [image.names, image.layer, image.metadata] for image in view.images()}
+    return {
+        "layers": {layer.id: layer.parent for layer in view.layers()},
+        "images": images,
+        "containers": sorted(box.id for box in view.containers()),
+    }
+
+
+def digest_of(state: dict[str, Any]) -> str:
+    """One word for a state: equal for equal states."""
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def state_digest(view: View) -> str:
+    return digest_of(state_of(view))
 
 
 def main(root: str, run_root: str, log: str, seed: str, threads: str) -> None:
-    """Work until killed."""
+    """Work until killed or told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     store = Store(root, run_root, "vfs", actor=f"worker-{seed}")
-    for number in range(int(threads)):
-        threading.Thread(target=Worker(store, descriptor, f"{seed}-{number}").run).start()
+    working = [threading.Thread(target=Worker(store, descriptor, f"{seed}-{number}").run) for number in range(int(threads))]
+    for one in working:
+        one.start()
+    for one in working:
+        one.join()
+    store.close()
 
 
 if __name__ == "__main__":
