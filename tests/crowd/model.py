@@ -175,7 +175,7 @@ class Model:
             return ["NotInTrash", "DuplicateID"] if item in here else ["NotInTrash"]
         row = self.trash[kind, item]
         held = {name for image in self.images.values() for name in image["names"]}
-        found = ["DuplicateName"] if kind == "image" and held & set(row["names"]) else []
+        found = ["DuplicateImageName"] if kind == "image" and held & set(row["names"]) else []
         found += ["DuplicateID"] if item in here else []
         layer = row if kind == "layer" else row["layer"]
         while layer and layer not in self.layers:
