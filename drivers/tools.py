@@ -44,7 +44,7 @@ def tool(name: str) -> Tool:
         try:
             done = subprocess.run([name, *arguments], capture_output=True, env=environment, stdin=subprocess.DEVNULL)
         except FileNotFoundError:
-            raise FileNotFoundError(errno.ENOENT, f"the program {name} is not installed") from None
+            raise OSError(errno.ENOPKG, f"the program {name} is not installed") from None  # not ENOENT: that is an answer
         if done.returncode:
             raise said(done.stderr.decode("utf-8", "replace") or f"{name} ended with status {done.returncode}", arguments)
         return done.stdout.decode("utf-8", "surrogateescape")

@@ -77,8 +77,9 @@ class ZFS(VFS):
             yield line.split("\t")
 
     def _names(self, folder: str) -> list[str]:
-        prefix = self.dataset(os.path.join(self.home, folder)) + "/"
-        rows = self._datasets(prefix.rstrip("/"))
+        with failing(self.name, "listing", "-"):
+            prefix = self.dataset(os.path.join(self.home, folder)) + "/"
+            rows = [*self._datasets(prefix.rstrip("/"))]
         return sorted(name.removeprefix(prefix) for (name,) in rows if name.startswith(prefix) and "/" not in name.removeprefix(prefix))
 
     # --- set-up
@@ -117,11 +118,12 @@ class ZFS(VFS):
         """Whether it is there; one that nobody mounted, since a boot or since who renamed it died, is mounted."""
         if self._mounted_at(path):
             return True
-        dataset = self.dataset(path)
-        if not any(row[0] == dataset for row in self._datasets(dataset)):
-            return False
-        self._run("mount", dataset)
-        return True
+        with failing(self.name, "look-up", os.path.basename(path)):
+            dataset = self.dataset(path)
+            if not any(row[0] == dataset for row in self._datasets(dataset)):
+                return False
+            self._run("mount", dataset)
+            return True
 
     def _move(self, old: str, new: str) -> None:
         self._run("rename", self.dataset(old), self.dataset(new))

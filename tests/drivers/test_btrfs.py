@@ -100,7 +100,7 @@ def test_words_of_the_tools_become_error_numbers() -> None:
         ("strange words", 5),
     ):
         assert tools.said(text).errno == number
-    with pytest.raises(FileNotFoundError, match="layerlog-no-such-tool is not installed"):
+    with pytest.raises(OSError, match="layerlog-no-such-tool is not installed"):
         tools.tool("layerlog-no-such-tool")("x")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +130,13 @@ def test_refusals_of_the_program_are_driver_errors(tmp_path: Path) -> None:
         ZFS(str(tmp_path), options=["fsname=p/x"], run=run).remove("a")
     with pytest.raises(DriverError, match="cannot open"):
         ZFS(str(tmp_path), run=Answers(tools.said("cannot open '/': not a ZFS filesystem"))).setup()
+
+
+def test_a_look_up_that_fails_is_a_driver_error_too(tmp_path: Path) -> None:
+    driver = ZFS(str(tmp_path), options=["fsname=p/x"], run=tools.tool("layerlog-no-such-tool"))
+    for look in (driver.list, driver.staged, partial(driver.exists, "a"), partial(driver.in_trash, "1-a")):
+        with pytest.raises(DriverError, match="not installed"):
+            look()
 
 
 def test_a_name_that_zfs_cannot_have_is_refused(tmp_path: Path) -> None:
