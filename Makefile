@@ -72,7 +72,7 @@ $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
 $(VENV)/test-tools: pyproject.toml | $(VENV)/installed
 	@echo 'installing the test tools into $(VENV) ...'
 	@$(PIP) install '.[fast,test]'
-	@$(PIP) install --only-binary :all: '.[fuzz]' 2>/dev/null || echo 'atheris has no package for this Python; its fuzzer is skipped'
+	@$(PIP) install --only-binary atheris '.[fuzz]' 2>/dev/null || echo 'atheris has no package for this Python; its fuzzer is skipped'
 	@$(FORGET_BUILD)
 	@touch $@
 
