@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from layerlog.cli.command import Command
 
 HELP_FLAG = switch("--help", "Print usage")
+FIRST = (
+    ("who deleted app:1, and why?", "layerlog why-gone app:1"),
+    ("what took the space since yesterday?", "layerlog df --since yesterday"),
+    ("bring container web back", "layerlog restore web"),
+    ("take my last change back", "layerlog undo --last 1"),
+    ("what was here two hours ago?", "layerlog tree --at 2h"),
+)
+"""What people come with, and the command that answers it."""
 GROUPS = {
     "Images in and out": "load save",
     "Look": "tree ls ps inspect df layers images containers layer image container changes diff",
@@ -79,6 +87,8 @@ def overview() -> str:
         "layerlog stores layers, images and containers, and remembers every change.",
         "",
         "Usage: layerlog COMMAND [arguments and flags in any order]",
+        "",
+        *(f"  {question:<40}{command}" for question, command in FIRST),
         "",
     ]
     shown: set[str] = set()

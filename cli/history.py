@@ -128,7 +128,7 @@ the events as the journal has them.""",
     Command(
         "why-gone",
         why_gone,
-        "Tell why something is gone and how it comes back",
+        "Tell who deleted something, why, and how it comes back",
         "X",
         least=1,
         most=1,

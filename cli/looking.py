@@ -283,14 +283,14 @@ SIZE is what the journal recorded when the layer was filled; – means that no d
     Command(
         "df",
         df,
-        "Show what takes the room",
+        "Show what takes the room, or with --since what took it",
         "",
         most=0,
         door=FRIENDLY,
         reads=True,
         flags=(text("--since", "What grew since that point (a commit, 2h, yesterday, a time), and who did it"),),
         about="""Recorded sizes of layers that several images or containers share, that one needs, that none needs;
-of data items, trash and journal.
+of data items, trash and journal. What programs wrote into mounted layers is not recorded: it is measured, and shown as such.
 
   layerlog df --since yesterday""",
     ),

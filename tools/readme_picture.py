@@ -46,19 +46,26 @@ def run(folder: Path, *words: str) -> str:
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
     }
     environment.pop("NO_COLOR", None)
-    subprocess.run([sys.executable, "-m", "layerlog", *words], stdout=theirs, stderr=theirs, env=environment, check=True)
-    os.close(theirs)
+    with subprocess.Popen([sys.executable, "-m", "layerlog", *words], stdout=theirs, stderr=theirs, env=environment) as command:
+        os.close(theirs)
+        printed = _read_all(ours)  # while it runs: a pseudo terminal holds a few thousand bytes
+    os.close(ours)
+    if command.returncode:
+        raise SystemExit(f"layerlog {' '.join(words)} ended with {command.returncode}: {printed.decode()}")
+    return printed.decode().replace("\r\n", "\n").replace(str(folder), "/var/lib/shop")
+
+
+def _read_all(fd: int) -> bytes:
+    """Everything until nobody has the other side of a pseudo terminal open any more."""
     printed = b""
     while True:
         try:
-            block = os.read(ours, 65536)
+            block = os.read(fd, 65536)
         except OSError:  # EIO: the other side is closed and everything was read (pty(7))
-            break
+            return printed
         if not block:
-            break
+            return printed
         printed += block
-    os.close(ours)
-    return printed.decode().replace("\r\n", "\n").replace(str(folder), "/var/lib/shop")
 
 
 def main(target: str) -> None:
