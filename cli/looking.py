@@ -47,8 +47,8 @@ def _save_svg(run: Run, view: Any) -> int:
 
     from layerlog.cli.views.svg import drawn
 
-    aside = f"{run['svg']}.{os.getpid()}.new"
-    with open(aside, "w", encoding="utf-8") as file:
+    aside = f"{run['svg']}.{os.urandom(6).hex()}.new"
+    with open(aside, "x", encoding="utf-8") as file:  # never through a link that somebody else put there
         file.write(drawn(view, SVG_COLUMNS, "layerlog tree"))
     os.replace(aside, run["svg"])
     run.say(f"wrote {run['svg']}")

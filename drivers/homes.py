@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 
 from layerlog.drivers import durable
+from layerlog.eventstore import disk
 from layerlog.eventstore.errors import DriverError, IncompleteOptions
 
 TYPE_CHECKING = False
@@ -114,7 +115,7 @@ class Home:
 
     def setup(self) -> None:
         with failing(self.name, "set-up", "-"):
-            os.makedirs(os.path.dirname(self.home), mode=0o700, exist_ok=True)
+            disk.make_folders(os.path.dirname(self.home))
             for folder in (self.home, *self._folders(), os.path.join(self.home, "staging"), os.path.join(self.home, "trash")):
                 durable.make_folder(folder, 0o700)
 

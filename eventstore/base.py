@@ -107,7 +107,7 @@ def newest(folder: str) -> Base | None:
 def write(folder: str, rows: Iterable[tuple[bytes, Any]], after: Position, journal_id: bytes, archives: list[str]) -> str:
     """Write a base aside, durable, for ``place``; its SHA-256. *after*: the point after the last commit that it stands for."""
     path = os.path.join(folder, ASIDE)
-    fd = disk.open_to_write(path, os.O_CREAT | os.O_TRUNC, 0o644)
+    fd = disk.open_to_write(path, os.O_CREAT | os.O_TRUNC)
     try:
         end = Position(after.segment, segments.HEADER_BYTES, 0, after.time_ns, after.hash, 0)
         for event in _events_of(rows, archives):

@@ -131,7 +131,7 @@ def _carry(path: str, target: str) -> None:
         return
     aside = target + ".new"
     source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    fd = disk.open_to_write(aside, os.O_CREAT | os.O_TRUNC, 0o644)
+    fd = disk.open_to_write(aside, os.O_CREAT | os.O_TRUNC)
     try:
         while part := os.read(source, 1 << 20):
             disk.write_all(fd, part)

@@ -112,7 +112,7 @@ class PositionFile:
             self._fd = os.open(self.path, (os.O_RDONLY if self._read_only else os.O_RDWR) | os.O_CLOEXEC)
         except FileNotFoundError:
             if not self._read_only:
-                self._fd = disk.open_to_write(self.path, os.O_CREAT, 0o644)
+                self._fd = disk.open_to_write(self.path, os.O_CREAT)
                 disk.overwrite_in_place(self._fd)
                 disk.pwrite_all(self._fd, bytes(BLOCK_BYTES), 0)
 

@@ -29,7 +29,7 @@ class RunWriter:
     def __init__(self, path: str) -> None:
         self.path = path
         self._aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.new"
-        self._fd = disk.open_to_write(self._aside, os.O_CREAT | os.O_EXCL, 0o644)
+        self._fd = disk.open_to_write(self._aside, os.O_CREAT | os.O_EXCL)
         self._offset = 0
         self._rows = 0
         self._keys: list[bytes] = []

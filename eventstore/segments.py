@@ -198,7 +198,7 @@ def make(folder: str, segment: Segment, first_frame: bytes = b"", *, durable: bo
     """
     aside = os.path.join(folder, ASIDE)
     segment.path = os.path.join(folder, file_name(segment.number, segment.first_sequence))
-    fd = disk.open_to_write(aside, os.O_CREAT | os.O_TRUNC, 0o644)
+    fd = disk.open_to_write(aside, os.O_CREAT | os.O_TRUNC)
     try:
         if durable:
             disk.write_zeros(fd, 0, segment.size)

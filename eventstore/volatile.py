@@ -21,7 +21,7 @@ def prepare(folder: str) -> None:
     """Have a run journal of this boot in *folder*: made when missing, replaced when its boot is over."""
     if is_of_this_boot(folder):
         return
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    disk.make_folders(folder)
     with FileLock(os.path.join(folder, LOCK)):
         if not is_of_this_boot(folder):
             _clear(folder)

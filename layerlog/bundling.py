@@ -59,12 +59,13 @@ def bundle(core: Core, path: str | os.PathLike[str], *, redact: bool = False) ->
     """See ``Store.bundle``."""
     target = os.path.abspath(os.fspath(path))
     journal = Journal.open(core.ledger.folder, read_only=True, durable=True)
-    aside = f"{target}.{os.getpid()}.new"
+    aside = f"{target}.{os.urandom(6).hex()}.new"
+    made = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)  # in whatever folder the caller names
     try:
         end = journal.position
         head = f"{end.sequence}:{end.hash.hex()}"
         document = {"format": FORMAT, "sequence": end.sequence, "head": head, "redacted": redact}
-        with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with os.fdopen(made, "w+b") as out, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             _add(tar, DOCUMENT, json.dumps(document, sort_keys=True).encode() + b"\n")
             words = _Words()
             if (based := journal.base()) is not None:
@@ -223,7 +224,7 @@ def _write_segment(path: str, data: bytes) -> None:
 
 
 def _write(path: str, data: bytes, size: int = 0) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         disk.pwrite_all(fd, data, 0)
         disk.write_zeros(fd, len(data), max(size - len(data), 0))

@@ -10,6 +10,7 @@ from layerlog.core import Core
 from layerlog.decide import containers as decide
 from layerlog.decide.common import need
 from layerlog.decide.lending import lowers
+from layerlog.eventstore import disk
 from layerlog.eventstore.errors import InvalidMappings
 from layerlog.eventstore.ids import check_id, check_names, new_id
 from layerlog.records import Container, Image, Record
@@ -129,7 +130,7 @@ class ContainerMethods(Core):
 
     def _userdata(self, parent: str, kind: str, item_id: str) -> str:
         folder = os.path.join(parent, f"{self.driver_name}-{kind}", item_id, "userdata")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        disk.make_folders(folder)
         return folder
 
     def container_size(self, asked: str) -> int:

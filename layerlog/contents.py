@@ -156,7 +156,7 @@ def apply_to(core: Core, staged: Staged, stream: IO[bytes], progress: Progress |
 @disk.typed
 def unnamed_file(folder: str) -> BinaryIO:
     """A file without a name (open(2), O_TMPFILE): whatever happens, nothing of it stays."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    disk.make_folders(folder)
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as lacking:  # network and FUSE file systems: a name for an instant

@@ -51,13 +51,14 @@ class Terms:
 class Lazy:
     """What is opened when first needed, and closed once, however many terms share it."""
 
-    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "lenders", "run_ledger", "unkept")
+    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "lenders", "read_only_disk", "run_ledger", "unkept")
 
     def __init__(self) -> None:
         self.driver: Driver | None = None
         self.run_ledger: Ledger | None = None
         self.lenders: Lenders | None = None
         self.closed = False
+        self.read_only_disk = False
         self.held = local()
         """IDs that a thread holds leases of, and whether it shares them: a thread must not wait for itself."""
         self.deleted = False
@@ -219,6 +220,10 @@ class Core(View):
 
     def must_write(self) -> None:
         """Raise ReadOnlyStore if this store was opened for reading."""
+        if self.lazy.read_only_disk:
+            from layerlog.eventstore.safety import ReadOnlyFileSystem
+
+            raise ReadOnlyFileSystem(root=self.root)
         if self.is_read_only:
             raise ReadOnlyStore
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from layerlog.core import RETENTION_SECONDS, Core, Lazy, Terms
+from layerlog.eventstore import disk
 from layerlog.eventstore.blobs import Blobs
 from layerlog.eventstore.envelope import envelope
 from layerlog.eventstore.errors import NotSupported
@@ -15,6 +16,7 @@ from layerlog.eventstore.genesis import choose_home, guard, make_genesis
 from layerlog.eventstore.leases import Leases
 from layerlog.eventstore.ledger import Ledger
 from layerlog.eventstore.position import boot_id
+from layerlog.eventstore.safety import look
 from layerlog.projections.fold import FOLD_VERSION, fold
 
 TYPE_CHECKING = False
@@ -31,7 +33,7 @@ class Opened(Core):
     *image_stores*: roots of other stores whose layers and images can be used here; never written (lending.py).
     *actor*, *reason*, *command*: what history shows besides what the library finds out by itself.
     *key*: makes a retried change happen once. *retention*: seconds that deleted contents can come back;
-    0 frees them at once. Raises ForeignStore, JournalMissing, UnknownFormat; then nothing was touched.
+    0 frees them at once. Raises ForeignStore, JournalMissing, UnknownFormat, UnsafeFolder; then nothing was touched.
     """
 
     def __init__(
@@ -80,10 +82,16 @@ class Opened(Core):
 
     def _open(self, sync: str) -> None:
         folder = self.folder()
+        self.lazy.read_only_disk = look(self.root)
+        self.is_read_only = self.is_read_only or self.lazy.read_only_disk
+        look(self.run_root)
         if not guard(self.root, self.driver_name):
             self.must_write()
             check_new_store(self.driver_name, self.root)
-            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            from layerlog.network import refuse_network
+
+            refuse_network(self.root)
+            disk.make_folders(self.root)
             make_genesis(self.root, self.driver_name, list(self.driver_options), sync)
         self.ledger = Ledger.open(folder, fold, fold_version=FOLD_VERSION, read_only=self.is_read_only)
         try:

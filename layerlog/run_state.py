@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
+from layerlog.eventstore import disk
 from layerlog.eventstore.ledger import Ledger
 from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.rows import Table
+from layerlog.eventstore.safety import look
 from layerlog.eventstore.volatile import is_of_this_boot
 from layerlog.projections import mounts
 from layerlog.projections.fold import FOLD_VERSION, fold
@@ -49,7 +51,8 @@ def commit(core: Core, events: list[Any]) -> None:
 def mount_lock(core: Core) -> Iterator[None]:
     """One mount or unmount at a time, over all processes: kernel and count change together."""
     core.must_write()
-    os.makedirs(core.run_folder(), mode=0o700, exist_ok=True)
+    disk.make_folders(core.run_folder())
+    look(core.run_root)  # in a shared temporary folder somebody else may have been quicker
     with FileLock(core.run_folder("mounts.lock")):
         yield
 

@@ -1,0 +1,167 @@
+"""Who may read and write what the store writes; and folders that cannot be trusted, refused or handled by name."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerlog import Store
+from layerlog.drivers import syscalls
+from layerlog.eventstore import safety
+from layerlog.eventstore.safety import ReadOnlyFileSystem, UnsafeFolder
+from layerlog.network import NetworkFileSystem
+from tests.layerlog.builders import Layout, tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DRIVERS = ("vfs", "overlay") if os.geteuid() == 0 else ("vfs",)
+STRANGER = 54321
+
+
+def use(root: Path, run_root: Path, driver: str, work: Path) -> None:
+    """Something of everything that a store writes."""
+    (work / "oci").mkdir(parents=True)
+    with Store(root, run_root, driver) as store:
+        image = store.load(Layout().write(work / "oci"), ["app:1"])
+        box = store.create_container(image.id, names=["box"], big_data={"config": b"{}"})
+        store.container_dir(box.id)
+        store.container_run_dir(box.id)
+        Path(store.mount(box.id), "written").write_text("x")
+        store.unmount(box.id)
+        thrown = store.import_layer(io.BytesIO(tar({"a": b"a"})))
+        store.delete_layer(thrown.id)
+        for number in range(140):
+            store.set_metadata(image.id, "x" * 1500 + str(number))
+        store.bundle(work / "bundle.tar")
+    Store(root, run_root, driver).close()
+
+
+def written(folder: Path, driver: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Everything below but what layers hold: that has the modes of its image."""
+    for where, folders, files in os.walk(folder):
+        here = Path(where)
+        yield here, os.lstat(here)
+        yield from ((here / name, os.lstat(here / name)) for name in files)
+        contents = [name for name in folders if name == "diff" or here.name == "dir" or (driver == "vfs" and here.name == "trash")]
+        folders[:] = [name for name in folders if name not in contents and not (here / name).is_symlink()]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_nothing_that_is_written_is_open_to_others_whatever_the_umask(tmp_path: Path, driver: str) -> None:
+    before = os.umask(0)
+    try:
+        use(tmp_path / "new" / "root", tmp_path / "also" / "run", driver, tmp_path / "work")
+    finally:
+        os.umask(before)
+    wrong = []
+    for path, found in [*written(tmp_path / "new", driver), *written(tmp_path / "also", driver)]:
+        mode, derived = stat.S_IMODE(found.st_mode), path.name in ("link", "lower")  # read by other tools, tell nothing
+        allowed = 0o700 if stat.S_ISDIR(found.st_mode) else 0o644 if derived else 0o600
+        if mode & ~allowed or found.st_uid != os.geteuid():
+            wrong.append(f"{mode:04o} {found.st_uid} {path}")
+    assert wrong == []
+    assert stat.S_IMODE((tmp_path / "work" / "bundle.tar").stat().st_mode) == 0o600
+
+
+def listing(folder: Path) -> list[tuple[str, int, int]]:
+    return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_mode) for path in folder.rglob("*"))
+
+
+def refused(root: Path, run_root: Path, why: str) -> None:
+    """Opening says why, and nothing is touched."""
+    before = listing(root)
+    with pytest.raises(UnsafeFolder, match=why) as told:
+        Store(root, run_root, "vfs")
+    assert told.value.advice()
+    assert listing(root) == before
+
+
+def test_a_folder_that_anybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path / "root", tmp_path / "run", "vfs").close()
+    (tmp_path / "root").chmod(0o777)
+    refused(tmp_path / "root", tmp_path / "run", r"anybody may write to it \(mode 0777\)")
+    (tmp_path / "root").chmod(0o1777)
+    refused(tmp_path / "root", tmp_path / "run", "anybody may write to it")
+
+
+def test_a_folder_that_anybody_may_rename_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open" / "root").mkdir(mode=0o700)
+    refused(tmp_path / "open" / "root", tmp_path / "run", "anybody may rename it")
+
+
+@pytest.mark.root
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path / "root", tmp_path / "run", "vfs").close()
+    os.chown(tmp_path / "root", STRANGER, STRANGER)
+    refused(tmp_path / "root", tmp_path / "run", f"it belongs to user {STRANGER}, not to 0")
+
+
+@pytest.mark.root
+def test_a_name_that_somebody_else_took_first_in_a_shared_folder_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "storage-run").symlink_to(tmp_path / "aim")
+    (tmp_path / "aim").mkdir(mode=0o700)
+    os.chown(shared / "storage-run", STRANGER, STRANGER, follow_symlinks=False)
+    refused(tmp_path / "root", shared / "storage-run", f"its name belongs to user {STRANGER}")
+    assert list((tmp_path / "aim").iterdir()) == []
+
+
+@pytest.mark.root
+def test_a_run_folder_that_appears_while_it_is_wanted_is_refused_at_the_first_mount(tmp_path: Path) -> None:
+    with Store(tmp_path / "root", tmp_path / "run", "vfs") as store:
+        layer = store.create_layer()
+        (tmp_path / "run").mkdir()
+        os.chown(tmp_path / "run", STRANGER, STRANGER)
+        with pytest.raises(UnsafeFolder, match=f"belongs to user {STRANGER}"):
+            store.mount(layer.id)
+
+
+def test_a_bundle_is_never_written_through_a_link_that_waits_for_it(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    with Store(tmp_path / "root", tmp_path / "run", "vfs") as store:
+        for name in (f"out.tar.{os.getpid()}.new", "out.tar"):
+            (tmp_path / name).symlink_to(victim)
+        store.bundle(tmp_path / "out.tar")
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "out.tar").is_symlink()
+
+
+def test_a_store_is_not_made_on_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscalls, "file_system_type", lambda fd: 0x6969)
+    with pytest.raises(NetworkFileSystem, match="is on NFS"):
+        Store(tmp_path / "root", tmp_path / "run", "vfs")
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.root
+def test_a_store_on_a_read_only_file_system_can_be_looked_at(tmp_path: Path) -> None:
+    with Store(tmp_path / "root", driver="vfs") as store:
+        layer = store.import_layer(io.BytesIO(tar({"a": b"a"})), names=["named"])
+    subprocess.run(["mount", "--bind", str(tmp_path / "root"), str(tmp_path / "root")], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(tmp_path / "root")], check=True)
+        with Store(tmp_path / "root") as store:
+            assert store.layer("named").id == layer.id
+            assert b"".join(store.diff("named"))
+            assert [str(finding) for finding in store.check()] == []
+            with pytest.raises(ReadOnlyFileSystem, match="read-only file system"):
+                store.create_layer()
+    finally:
+        subprocess.run(["umount", str(tmp_path / "root")], check=True)
+
+
+def test_an_ordinary_folder_is_fine(tmp_path: Path) -> None:
+    assert safety.look(str(tmp_path)) is False
+    assert safety.look(str(tmp_path / "missing")) is False
