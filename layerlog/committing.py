@@ -16,6 +16,7 @@ from layerlog.decide import images as decide
 from layerlog.decide import layers as decide_layers
 from layerlog.decide.common import need_any as find_any
 from layerlog.decide.lending import lowers
+from layerlog.eventstore.errors import DuplicateID
 from layerlog.images_in import big_data_of, chain_rows
 from layerlog.projections.items import get
 from layerlog.records import Image, Layer
@@ -53,7 +54,10 @@ def captured(core: Core, source: str, doing: str) -> Iterator[Captured]:
         layer_id = oci.layer_id(parent, diff_id)
         with Filled(core.image_core, layer_id, parent, doing, wait=True) as filled:
             made: list[Any] = []
-            if core.layer_row(layer_id) is None:
+            present = core.layer_row(layer_id)
+            if present is not None and present.get("contents", {}).get("diff_digest") != diff_id:
+                raise DuplicateID(kind="layer", id=layer_id)  # somebody gave another layer this ID
+            if present is None:
                 spool.seek(0)
                 made.append({"id": layer_id, "parent": parent, "contents": filled.apply(spool)})
                 filled.place()

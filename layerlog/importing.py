@@ -23,9 +23,10 @@ from layerlog.committing import Added, documents
 from layerlog.contents import Filled, unnamed_file
 from layerlog.decide import images as decide
 from layerlog.decide.common import lookup
+from layerlog.decide.layers import parent_of_new
 from layerlog.drivers import compression
 from layerlog.drivers.applying import Applied, Unpacking
-from layerlog.eventstore.errors import InvalidRequest, LayerUnknown
+from layerlog.eventstore.errors import DuplicateID, InvalidRequest
 from layerlog.images_in import Quiet, big_data_of
 from layerlog.import_sources import FolderSource, TarSource, make_holes
 from layerlog.projections import layers as layer_rows
@@ -99,9 +100,8 @@ def _parent(core: Core, asked: str) -> _Parent:
         return _Parent([], None)
     with core.reading() as rows:
         image = lookup(rows, "image", asked)
-        top = image.get("layer", "") if image is not None else (lookup(rows, "layer", asked) or {}).get("id", "")
-        if image is None and not top:
-            raise LayerUnknown(asked=asked)
+        layer = parent_of_new(rows, asked) if image is None else None
+        top = layer["id"] if layer is not None else (image or {}).get("layer", "")
         return _Parent([top, *layer_rows.chain(rows, top)] if top else [], image)
 
 
@@ -115,9 +115,11 @@ def _import(core: Core, source: ImportSource, wanted: Wanted, progress: Progress
     layer_id = oci.layer_id(parent, added.diff_id)
     with Filled(core, layer_id, parent, "import", wait=True) as filled:
         made: list[Any] = []
-        present = core.layer_row(layer_id) is not None
-        progress.layer(0, 1, added.diff_id, added.size, present)
-        if not present:
+        present = core.layer_row(layer_id)
+        if present is not None and present.get("contents", {}).get("diff_digest") != added.diff_id:
+            raise DuplicateID(kind="layer", id=layer_id)  # somebody gave another layer this ID
+        progress.layer(0, 1, added.diff_id, added.size, present is not None)
+        if present is None:
             made.append({"id": layer_id, "parent": parent, "contents": _fill(filled, source, added, progress)})
             filled.place()
         history = {"created": _date(source.newest), "created_by": "layerlog import", "comment": wanted.message}

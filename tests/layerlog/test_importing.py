@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerlog.eventstore.errors import ArchiveLimit, InvalidRequest, LayerUnknown
+from layerlog.eventstore.errors import ArchiveLimit, DuplicateID, InvalidRequest, LayerUnknown, ParentIsContainer
 from layerlog.images_in import Quiet
 from tests.layerlog.builders import BASE, TOP, Layout, tar
 from tests.layerlog.litter import left_behind
@@ -180,6 +180,23 @@ def test_on_a_layer_without_an_image_the_config_lists_what_is_below(store: Store
     assert config_of(store, image)["rootfs"]["diff_ids"][0] == below.contents.diff_digest
     with pytest.raises(LayerUnknown):
         store.import_dir(str(tmp_path / "folder"), parent="nobody")
+
+
+def test_a_container_s_layer_is_no_parent(store: Store, tmp_path: Path) -> None:
+    """What it holds changes: a layer on top would change with it."""
+    container = store.create_container(store.load(Layout(BASE).write(tmp_path / "layout")).id)
+    with pytest.raises(ParentIsContainer):
+        store.import_dir(str(a_folder(tmp_path / "folder")), parent=container.layer)
+
+
+def test_a_layer_that_holds_something_else_under_the_same_id_is_not_taken_for_it(store: Store, tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "folder")
+    layer_id = store.import_dir(str(folder)).layer
+    store.wipe()
+    store.create_layer(id=layer_id)
+    with pytest.raises(DuplicateID):
+        store.import_dir(str(folder))
+    assert store.images() == []
 
 
 def test_all_instructions_reach_the_config(store: Store, tmp_path: Path) -> None:
