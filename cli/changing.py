@@ -49,13 +49,15 @@ def rename(run: Run) -> int:
     return 0
 
 
-def _each(run: Run, act: Callable[[str], list[str]]) -> int:
-    """Delete each argument; print what went, complain about what did not."""
+def _each(run: Run, act: Callable[[str], list[str]], asked_for: list[str]) -> int:
+    """Delete each that is asked for; print what went, complain about what did not."""
     from layerlog.cli.friendly import complain
 
     status = 0
     gone: dict[str, list[str]] = {}
-    for asked in dict.fromkeys(run.arguments):
+    if not asked_for and not run["all"]:
+        raise InvalidRequest("name at least one, or give --all")
+    for asked in dict.fromkeys(asked_for):
         try:
             gone[asked] = act(asked)
         except StoreError as error:
@@ -75,18 +77,27 @@ def rm(run: Run) -> int:
 
     def act(asked: str) -> list[str]:
         found = run.store.container(asked)
+        if not run["force"] and run.store.mounted(found.id):
+            where = next(path for layer_id, path, _ in run.store.mounts() if layer_id == found.layer)
+            raise InvalidRequest(f"it is mounted at {where}; --force deletes it all the same")
         run.store.delete_container(found.id)
         return []
 
-    return _each(run, act)
+    return _each(run, act, [one.id for one in run.store.containers()] if run["all"] else run.arguments)
 
 
 def rmi(run: Run) -> int:
-    """Images go; with --force the containers on them first, in the same breath."""
+    """Names or images go; with --force the containers on them first, in the same breath."""
 
     def act(asked: str) -> list[str]:
         image = run.store.image(asked)
-        gone = []
+        gone: list[str] = []
+        if len(image.names) > 1 and not run["force"]:  # as podman and docker: one name of several goes alone
+            if asked not in image.names:
+                raise InvalidRequest(f"it has {len(image.names)} names ({', '.join(image.names[:3])}); --force deletes it all the same")
+            with run.store.transaction() as change:
+                change.untag(asked)
+            return ["that name only; the image has others"]
         if run["force"]:
             for one in run.store.containers():
                 if one.image == image.id:
@@ -94,7 +105,8 @@ def rmi(run: Run) -> int:
                     gone.append(f"container {one.names[0] if one.names else one.id[:12]}")
         return gone + [f"layer {layer_id[:12]}" for layer_id in run.store.delete_image(image.id)]
 
-    return _each(run, act)
+    every = [name for one in run.store.images() for name in one.names or [one.id]] if run["all"] else []
+    return _each(run, act, every or run.arguments)
 
 
 _BACK = "It can come back within retention: layerlog restore."
@@ -147,19 +159,22 @@ COMMANDS = (
         rm,
         "Delete containers",
         "CONTAINER...",
-        least=1,
         door=FRIENDLY,
-        about=f"Mounted or not, with their layers and folders. {_BACK}",
+        flags=(switch("--force -f", "Mounted ones, too; they are unmounted"), switch("--all -a", "All containers")),
+        about=f"With their layers and folders. One that is mounted is refused without --force. {_BACK}",
     ),
     Command(
         "rmi",
         rmi,
         "Delete images",
         "IMAGE...",
-        least=1,
         door=FRIENDLY,
-        flags=(switch("--force -f", "Delete the containers on them, too"),),
-        about=f"With the layers that nothing else needs. Refused while a container uses the image. {_BACK}\n\n"
+        flags=(
+            switch("--force -f", "Delete the containers on them, too, and images that have more than one name"),
+            switch("--all -a", "All images"),
+        ),
+        about="A name that is one of several is taken from its image, as podman and docker do; else the image goes, with the layers that "
+        f"nothing else needs. Refused while a container uses it. {_BACK}\n\n"
         '  layerlog rmi app:1.3 --reason "superseded"',
     ),
 )

@@ -108,6 +108,8 @@ FRIENDLY_MODULES = {
     "untag": "changing",
     "rm": "changing",
     "rmi": "changing",
+    "prune": "pruning",
+    "apply": "pruning",
     "batch": "batch",
     "compat": "setup",
     "completion": "setup",

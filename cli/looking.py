@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from layerlog.cli.command import FRIENDLY, Command, switch, text
-from layerlog.eventstore.errors import ItemUnknown
+from layerlog.cli.command import FRIENDLY, Command, switch, text, texts
+from layerlog.eventstore.errors import InvalidRequest, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,40 +89,51 @@ def _row_json(row: Row) -> Fields:
 
 def ls(run: Run) -> int:
     """Images as a table."""
+    from layerlog.cli.listing import image_rows, listed
+
     view = run.reader
-    images = view.images()
+    words, images = [*run["filter"], *(f"reference={word}" for word in run.arguments)], view.images()
+    if words:
+        from layerlog.cli.filters import images as filtered
+
+        fits = filtered(view, words)
+        images = [one for one in images if fits(one)]
     if run.json:
         from layerlog.cli.shapes import image as shape
 
         run.out_json([shape(one) for one in images])
         return 0
-    if run["quiet"]:
-        for one in images:
-            run.out(one.id)
+    if listed(run, images, lambda: image_rows(view, images)):
         return 0
     from layerlog.cli.views.show import show
     from layerlog.cli.views.tables import image_table
 
-    show(image_table(view, images))
+    show(image_table(view, images, whole=run["no_trunc"]))
     return 0
 
 
 def ps(run: Run) -> int:
     """Containers as a table."""
+    from layerlog.cli.listing import container_rows, listed
+
     view = run.reader
+    found = view.containers()
+    if run["filter"]:
+        from layerlog.cli.filters import containers as filtered
+
+        fits = filtered(view, run["filter"])
+        found = [one for one in found if fits(one)]
     if run.json:
         from layerlog.cli.shapes import container as shape
 
-        run.out_json([shape(one) for one in view.containers()])
+        run.out_json([shape(one) for one in found])
         return 0
-    if run["quiet"]:
-        for one in view.containers():
-            run.out(one.id)
+    if listed(run, found, lambda: container_rows(view, found)):
         return 0
     from layerlog.cli.views.show import show
     from layerlog.cli.views.tables import container_table
 
-    show(container_table(view))
+    show(container_table(view, containers=found, whole=run["no_trunc"]))
     return 0
 
 
@@ -134,17 +145,25 @@ def inspect(run: Run) -> int:
     from layerlog.cli.gojson import encode
     from layerlog.cli.shapes import record
 
+    kind = run["type"] or None
+    if kind not in (None, "layer", "image", "container"):
+        raise InvalidRequest(f"no type {kind[:40]!r}: layer, image, container")
     status = 0
     for asked in run.arguments:
         try:
-            found = run.reader.item(asked)
-        except ItemUnknown as unknown:
+            found = run.reader.item(asked, kind)
+        except NotFound as unknown:
             from layerlog.cli.friendly import complain
 
             status = complain(f"{asked}: {unknown}", f"layerlog why-gone {asked} tells what happened to it")
             continue
         line = encode(record(found))
-        run.out(json.dumps({"kind": found.kind, **json.loads(line)}, indent=2, ensure_ascii=False) if sys.stdout.isatty() else line)
+        if run["format"]:
+            from layerlog.cli.templates import expanded
+
+            run.out(expanded(run["format"], {"kind": found.kind, **json.loads(line)}))
+        else:
+            run.out(json.dumps({"kind": found.kind, **json.loads(line)}, indent=2, ensure_ascii=False) if sys.stdout.isatty() else line)
     return status
 
 
@@ -232,6 +251,9 @@ def _journal_bytes(run: Run) -> int:
     return sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in os.listdir(folder))
 
 
+_SHOW = (switch("--quiet -q", "Only print IDs"), switch("--no-trunc", "Whole IDs"))
+_FORMAT = "A Go template for each, such as '{{.ID}} {{.Names}}', or json"
+
 COMMANDS = (
     Command(
         "tree",
@@ -252,12 +274,20 @@ SIZE is what the journal recorded when the layer was filled; – means that no d
         "ls",
         ls,
         "List images in a table",
-        "",
-        most=0,
+        "[NAME...]",
         door=FRIENDLY,
         reads=True,
-        flags=(switch("--quiet -q", "Only print IDs"),),
-        about="Newest first. Sizes are recorded sizes of all layers of an image, shared or not; `layerlog df` tells what is shared.",
+        flags=(
+            *_SHOW,
+            text("--format", _FORMAT),
+            texts("--filter -f", "dangling=true, reference=app*, containers=false, before=X, since=X, until=24h, id=…"),
+            switch("--all -a", "As podman and docker have it; all are listed anyway"),
+        ),
+        about="""Newest first. NAME is a name, a name without its tag, or a pattern. Sizes are recorded sizes of all layers of an image,
+shared or not; `layerlog df` tells what is shared.
+Fields for --format: ID, Names, Repository, Tag, Digest, Layers, Size, Created, CreatedAt.
+
+  layerlog ls --filter dangling=true --quiet""",
     ),
     Command(
         "ps",
@@ -267,8 +297,16 @@ SIZE is what the journal recorded when the layer was filled; – means that no d
         most=0,
         door=FRIENDLY,
         reads=True,
-        flags=(switch("--quiet -q", "Only print IDs"),),
-        about="Newest first, with image and mount point.",
+        flags=(
+            *_SHOW,
+            text("--format", _FORMAT),
+            texts("--filter -f", "name=…, ancestor=IMAGE, status=mounted or unmounted, before=X, since=X, until=24h, id=…"),
+            switch("--all -a", "As podman and docker have it; all are listed anyway"),
+        ),
+        about="""Newest first, with image and mount point. All of them: a store knows which are mounted, not which run.
+Fields for --format: ID, Names, Image, ImageID, Status, Mount, Layer, Created, CreatedAt.
+
+  layerlog ps --filter status=mounted --format '{{.Names}}: {{.Mount}}'""",
     ),
     Command(
         "inspect",
@@ -278,7 +316,13 @@ SIZE is what the journal recorded when the layer was filled; – means that no d
         least=1,
         door=FRIENDLY,
         reads=True,
-        about="X is an ID, a name or a unique prefix of an ID, of a layer, an image or a container. Always JSON.",
+        flags=(
+            text("--format -f", "A Go template, such as '{{.Names}}' or '{{json .BigDataNames}}'"),
+            text("--type -t", "layer, image or container, where a word may mean several"),
+        ),
+        about="""X is an ID, a name or a unique prefix of an ID, of a layer, an image or a container. Always JSON, unless a format is given.
+
+  layerlog inspect app:1 --format '{{.Layer}}'""",
     ),
     Command(
         "df",

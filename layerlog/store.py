@@ -20,6 +20,7 @@ from layerlog.keeping import KeepMethods
 from layerlog.layers import LayerMethods
 from layerlog.names import NameMethods
 from layerlog.opened import Opened
+from layerlog.pruning import PruneMethods
 from layerlog.sandbox import SandboxMethods
 from layerlog.undoing import UndoMethods
 
@@ -41,6 +42,7 @@ class Store(
     CheckMethods,
     FollowMethods,
     KeepMethods,
+    PruneMethods,
     Opened,
 ):
     """One root, opened. A context manager; threads may share it, a forked child may not.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import OverflowMethod
 
     from layerlog.mount_states import MountState
-    from layerlog.records import Image, Layer
+    from layerlog.records import Container, Image, Layer
     from layerlog.view import View
 
 
@@ -47,8 +47,8 @@ def chain_sizes(layers: dict[str, Layer], top: str) -> tuple[int, int]:
     return len(seen), total
 
 
-def image_table(view: View, images: Sequence[Image], now_ns: int | None = None) -> Table:
-    """``ls``: images with their names, newest first."""
+def image_table(view: View, images: Sequence[Image], now_ns: int | None = None, whole: bool = False) -> Table:
+    """``ls``: images with their names, newest first; *whole* shows whole IDs."""
     table = new_table("NAME", "ID", "LAYERS>", "SIZE>", "CREATED")
     layers = {layer.id: layer for layer in view.layers()}
     now = now_ns if now_ns is not None else time.time_ns()
@@ -56,21 +56,23 @@ def image_table(view: View, images: Sequence[Image], now_ns: int | None = None) 
         number, size = chain_sizes(layers, image.layer)
         size += sum(item_size for _, item_size in image.big_data.values())
         created = units.age(image.created_ns, now)
-        table.add_row(names_text(image.names, palette.IMAGE), units.short(image.id), str(number), units.size(size), created)
+        item_id = image.id if whole else units.short(image.id)
+        table.add_row(names_text(image.names, palette.IMAGE), item_id, str(number), units.size(size), created)
     return table
 
 
-def container_table(view: View, now_ns: int | None = None) -> Table:
-    """``ps``: containers with their images and mount points, newest first."""
+def container_table(view: View, now_ns: int | None = None, containers: Sequence[Container] | None = None, whole: bool = False) -> Table:
+    """``ps``: containers (by default all) with their images and mount points, newest first; *whole* shows whole IDs."""
     table = new_table("NAME", "ID", "IMAGE", "CREATED", "MOUNTED")
     images = {image.id: image for image in view.images()}
     mounts = {layer_id: path for layer_id, path, _ in view.mounts()}
     now = now_ns if now_ns is not None else time.time_ns()
-    for one in sorted(view.containers(), key=lambda one: -one.created_ns):
+    for one in sorted(view.containers() if containers is None else containers, key=lambda one: -one.created_ns):
         image = images.get(one.image)
         of = Text(image.names[0] if image and image.names else units.short(one.image), style=palette.IMAGE)
         mount = Text(mounts.get(one.layer, ""), style=palette.MOUNT)
-        table.add_row(names_text(one.names, palette.CONTAINER), units.short(one.id), of, units.age(one.created_ns, now), mount)
+        item_id = one.id if whole else units.short(one.id)
+        table.add_row(names_text(one.names, palette.CONTAINER), item_id, of, units.age(one.created_ns, now), mount)
     return table
 
 

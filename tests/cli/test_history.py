@@ -142,7 +142,7 @@ def test_df_since_tells_what_grew_and_who_did_it(filled: Door) -> None:
     found = json.loads(filled("df", "--since", "1", "--json").out)
     assert [(one["sequence"], one["added"], one["freed"]) for one in found] == [(2, 10240, 0)]
     filled("trash", "empty")
-    filled("rmi", "app:2")
+    filled("rmi", "--force", "app:2")
     filled("trash", "empty")
     assert json.loads(filled("df", "--since", "7", "--json").out)[-1]["freed"] == 10240
 

@@ -1,0 +1,29 @@
+"""What a prune would delete, as a table."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.text import Text
+
+from layerlog.cli.views import palette, units
+from layerlog.cli.views.tables import names_text, new_table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from layerlog.pruning import PrunePlan
+
+
+def plan_view(plan: PrunePlan) -> RenderableType:
+    """A row per thing, layers that go with an image indented below it; then the sum."""
+    if not plan.going:
+        return Text("nothing to delete", style=palette.QUIET)
+    table = new_table("ID", "KIND", "NAME", "SIZE>", "WHY")
+    for one in plan.going:
+        indent = "  " if one.with_image else ""
+        table.add_row(
+            indent + units.short(one.id), one.kind, names_text(one.names, palette.NAME), units.size(one.size) if one.size else "–", one.why
+        )
+    total = f"{units.count(len(plan.going), 'thing')}, {units.size(plan.size)}; planned on commit {plan.planned_on}"
+    return Group(table, Text(total, style=palette.QUIET))
