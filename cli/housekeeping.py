@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from layerlog.cli.command import JSON, Command, switch, text
-from layerlog.cli.missing import method
 from layerlog.eventstore.errors import Conflict, InvalidRequest, StoreError
 
 TYPE_CHECKING = False
@@ -70,7 +69,7 @@ def dedup(run: Run) -> int:
     """Reflink equal files."""
     if run["hash_method"] not in HASH_METHODS:
         raise InvalidRequest(f"invalid hash method: {run['hash_method']}")
-    shared = method(run.store, "dedup")(run["hash_method"] or "crc")
+    shared = run.store.dedup(run["hash_method"] or "crc")
     if run.json:
         run.out_json({"Deduped": shared})
     else:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from layerlog.checking import CheckMethods
 from layerlog.containers import ContainerMethods
+from layerlog.drop_in import DropInMethods
 from layerlog.following import FollowMethods
 from layerlog.housekeeping import HousekeepingMethods
 from layerlog.images import ImageMethods
@@ -43,6 +44,7 @@ class Store(
     FollowMethods,
     KeepMethods,
     PruneMethods,
+    DropInMethods,
     Opened,
 ):
     """One root, opened. A context manager; threads may share it, a forked child may not.
