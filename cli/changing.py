@@ -38,6 +38,8 @@ def untag(run: Run) -> int:
 def rename(run: Run) -> int:
     """One name for another; by ID, the new name for all old ones."""
     asked, name = run.arguments
+    if run["kind"] not in ("", "layer", "image", "container"):
+        raise InvalidRequest(f"no kind {run['kind'][:40]!r}: layer, image, container")
     found = run.store.item(asked, run["kind"] or None)
     names = [name if one == asked else one for one in found.names] if asked in found.names else [name]
     holder = next((one for one in (name,) if name != asked and run.store.exists(name, found.kind)), None)

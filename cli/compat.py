@@ -98,6 +98,10 @@ def act(run: Run) -> int:
         raise
     except OSError as error:
         return run.fail(os_error(error))
+    except ValueError as error:  # what Python says of a path with a NUL in it, before any system call
+        if "null byte" not in str(error):
+            raise
+        return run.fail("invalid argument")
 
 
 def _usage(status: int, all_on_stdout: bool = False) -> int:

@@ -39,6 +39,9 @@ class Settings:
 
 def settle(values: dict[str, Any], compat: bool) -> Settings:
     """Flags over file and environment over defaults. Raises IncompleteOptions, InvalidRequest."""
+    for key in ("graph", "run", "image_store", "storage_driver"):
+        if "\0" in (values.get(key) or ""):
+            raise InvalidRequest(f"--{key.replace('_', '-')}: a path has no NUL byte")
     found = defaults(compat)
     given = bool(values.get("graph") or values.get("run") or values.get("storage_driver") or values.get("storage_opt"))
     if given:
@@ -159,7 +162,7 @@ def _read(found: Settings, paths: list[str]) -> None:
     if os.geteuid() and (rootless := _word(storage, "rootless_storage_path")):
         found.root = _path(rootless)
     found.image_store = _word(storage, "imagestore")
-    found.priority = [str(name) for name in storage.get("driver_priority", ())]
+    found.priority = _texts(storage, "driver_priority")
     found.transient = truth(storage.get("transient_store", False))
     options = _section(storage, "options", path)
     found.options = driver_options(options, found.driver)
@@ -172,7 +175,7 @@ def _parsed(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+    except ValueError as broken:  # no TOML, no UTF-8, or a number without end
         raise InvalidRequest(f"{path}: {broken}") from broken
     except OSError as missing:
         raise InvalidRequest(f"{path}: {(missing.strerror or str(missing)).lower()}") from missing
@@ -214,8 +217,8 @@ def driver_options(options: dict[str, Any], driver: str) -> list[str]:
     prefix = driver or "overlay"
     section = options.get(prefix)
     own = {**options, **(section if isinstance(section, dict) else {})}
-    found = [f"{prefix}.imagestore={place}" for place in options.get("additionalimagestores", ())]
-    found += [f"{prefix}.additionallayerstore={place}" for place in options.get("additionallayerstores", ())]
+    found = [f"{prefix}.imagestore={place}" for place in _texts(options, "additionalimagestores")]
+    found += [f"{prefix}.additionallayerstore={place}" for place in _texts(options, "additionallayerstores")]
     keys = {
         "overlay": ("ignore_chown_errors", "mountopt", "mount_program", "size", "inodes", "skip_mount_home", "force_mask", "use_composefs"),
         "vfs": ("ignore_chown_errors",),
@@ -238,7 +241,17 @@ def _section(table: dict[str, Any], name: str, path: str) -> dict[str, Any]:
 
 
 def _word(table: dict[str, Any], key: str) -> str:
-    return str(table.get(key, "") or "")
+    found = table.get(key, "")
+    if not isinstance(found, str) or "\0" in found:
+        raise InvalidRequest(f"storage.conf: {key} is no text")
+    return found
+
+
+def _texts(table: dict[str, Any], key: str) -> list[str]:
+    found = table.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(one, str) and "\0" not in one for one in found):
+        raise InvalidRequest(f"storage.conf: {key} is no list of texts")
+    return found
 
 
 def _path(text: str) -> str:

@@ -92,6 +92,10 @@ def act(run: Run) -> int:
         raise
     except OSError as error:
         return complain(os_error(error))
+    except ValueError as error:  # what Python says of a path with a NUL in it, before any system call
+        if "null byte" not in str(error):
+            raise
+        return complain("a path has no NUL byte")
 
 
 def complain(message: str, hint: str = "", status: int = 1) -> int:

@@ -7,6 +7,8 @@ import os
 import stat
 from contextlib import contextmanager
 
+from layerlog.drivers.resolve import descend
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +27,7 @@ class Transfer:
 
     def __init__(self, source: Place, target: Place, owner: tuple[int, int] | None) -> None:
         self.source, self.target, self.owner = source, target, owner
-        self._links: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._links: dict[tuple[int, int], tuple[int, bytes, bytes]] = {}
         self._folders: list[int] = []
 
     def run(self) -> None:
@@ -42,6 +44,8 @@ class Transfer:
             if stat.S_ISDIR(found.st_mode):
                 from_fd = os.open(name, _FOLDER, dir_fd=folder)
                 self._folders.append(from_fd)
+                if _within(os.path.realpath(self.target.shown), os.readlink(f"/proc/self/fd/{from_fd}")):
+                    raise ValueError("cannot copy a directory into itself")
                 self._tree(from_fd, self._made(self.target.path))
                 return
             path = self.target.path
@@ -67,31 +71,35 @@ class Transfer:
         return fd
 
     def _tree(self, from_fd: int, to_fd: int) -> None:
-        """The content of one folder into another, depth first without recursion."""
-        todo = [(from_fd, to_fd)]
+        """The content of one folder into another, without recursion, and with few descriptors whatever the breadth and depth."""
+        todo, folders = [b"."], []
         while todo:
-            source, target = todo.pop()
-            for entry in sorted(os.listdir(source)):
-                name = os.fsencode(entry)
-                found = os.stat(name, dir_fd=source, follow_symlinks=False)
-                if not stat.S_ISDIR(found.st_mode):
-                    self._entry(source, name, target, name, found)
-                    continue
-                if not _is_folder(target, name):
-                    os.mkdir(name, 0o700, dir_fd=target)
-                below = (os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=source), os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=target))
-                self._folders += below
-                todo.append(below)
+            path = todo.pop()
+            with _opened(from_fd, path) as source, _opened(to_fd, path) as target:
+                for name in sorted(map(os.fsencode, os.listdir(source))):
+                    found = os.stat(name, dir_fd=source, follow_symlinks=False)
+                    if not stat.S_ISDIR(found.st_mode):
+                        self._entry(source, name, target, name, found, (to_fd, path))
+                        continue
+                    if not _is_folder(target, name):
+                        os.mkdir(name, 0o700, dir_fd=target)
+                    todo.append(path + b"/" + name)
+                    folders.append((path, name, found))
+        for path, name, found in reversed(folders):  # from the inside out: what is put into a folder changes its times
+            with _opened(from_fd, path) as source, _opened(to_fd, path) as target:
                 self._attributes(source, name, target, name, found)
 
-    def _entry(self, source: int, name: bytes, target: int, base: bytes, found: os.stat_result) -> None:
-        """One file, symlink, fifo or device."""
+    def _entry(
+        self, source: int, name: bytes, target: int, base: bytes, found: os.stat_result, place: tuple[int, bytes] | None = None
+    ) -> None:
+        """One file, symlink, fifo or device; *place* is where *target* lies in the tree that is being made."""
         if _exists(target, base):
             os.unlink(base, dir_fd=target)
         key = (found.st_dev, found.st_ino)
         if found.st_nlink > 1 and key in self._links:
-            first, first_name = self._links[key]
-            os.link(first_name, base, src_dir_fd=first, dst_dir_fd=target)
+            top, path, first_name = self._links[key]
+            with _opened(top, path) as first:
+                os.link(first_name, base, src_dir_fd=first, dst_dir_fd=target)
             return
         if stat.S_ISLNK(found.st_mode):
             os.symlink(os.readlink(name, dir_fd=source), base, dir_fd=target)
@@ -100,7 +108,8 @@ class Transfer:
         else:
             os.mknod(base, found.st_mode, found.st_rdev, dir_fd=target)
         self._attributes(source, name, target, base, found)
-        self._links[key] = (target, base)
+        if place is not None and found.st_nlink > 1:
+            self._links[key] = (*place, base)
 
     def _attributes(self, source: int, name: bytes, target: int, base: bytes, found: os.stat_result) -> None:
         """Owner first, since it clears set-user-ID; then xattrs, mode, times."""
@@ -121,6 +130,11 @@ class Transfer:
     def _own(self, folder: int, name: bytes, uid: int, gid: int) -> None:
         if os.geteuid() == 0:
             os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+
+def _within(path: str, folder: str) -> bool:
+    """Whether *path* is *folder* or lies below it; both without symlinks."""
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _mapped(number: int, entries: list[MapEntry], old: str, new: str) -> int:
@@ -145,8 +159,20 @@ def _step(fd: int, part: bytes, root: str) -> int:
 
 
 @contextmanager
+def _opened(top: int, path: bytes) -> Iterator[int]:
+    """The folder *path* below *top*, reached without following a symlink."""
+    fd = descend(top, path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def _parent(path: str, root: str) -> Iterator[Found]:
     """The folder that holds *path*, and the last name; in a layer, symlinks on the way are resolved inside it."""
+    if not path:  # the original's words; not the root folder, as one might read it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     raw = os.fsencode(path.rstrip("/") or "/")
     folder, _, name = raw.rpartition(b"/")
     if not root:
