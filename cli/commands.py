@@ -113,6 +113,7 @@ FRIENDLY_MODULES = {
     "batch": "batch",
     "compat": "setup",
     "completion": "setup",
+    "man": "setup",
     "doctor": "doctor",
 }
 """Commands that only ``layerlog`` has."""

@@ -50,7 +50,10 @@ def findings(root: str) -> Iterator[Finding]:
     yield _accelerators()
     yield from (_kernel(name, what, wanted) for name, what, wanted in _KERNEL)
     yield _user_namespaces()
+    yield _subordinate_ids()
+    yield _idmapped_mounts()
     yield _reflinks(existing)
+    yield _quota(existing)
     yield from (_program(name, what, package) for name, what, package in _PROGRAMS)
 
 
@@ -110,6 +113,68 @@ def _user_namespaces() -> Finding:
     return Finding("user namespaces", OK, "there")
 
 
+def _subordinate_ids() -> Finding:
+    """Ranges of IDs that this user may give to containers (subuid(5))."""
+    import pwd
+
+    what = "subordinate IDs"
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return Finding(what, LACK, "this user has no name")
+    missing = [path for path in ("/etc/subuid", "/etc/subgid") if not _names_of(path) & {name, str(os.geteuid())}]
+    if not missing:
+        return Finding(what, OK, f"{name} has ranges")
+    mend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
+    return Finding(what, LACK, f"{name} has no range in {' nor in '.join(missing)}", mend)
+
+
+def _names_of(path: str) -> set[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return {line.partition(":")[0] for line in file}
+    except OSError:
+        return set()
+
+
+def _idmapped_mounts() -> Finding:
+    """Overlay shows layers with other owners without copying them, from Linux 5.19 on (mount_setattr(2))."""
+    what = "idmapped mounts"
+    if os.environ.get("_CONTAINERS_OVERLAY_DISABLE_IDMAP") == "yes":
+        return Finding(what, LACK, "turned off by the environment", "unset _CONTAINERS_OVERLAY_DISABLE_IDMAP")
+    if os.geteuid():
+        return Finding(what, LACK, "only root can make them; layers are copied for other owners", "sudo layerlog doctor")
+    release = os.uname().release
+    version = tuple(int(part) if part.isdigit() else 0 for part in release.split("-")[0].split(".")[:2])
+    if version < (5, 19):
+        return Finding(what, LACK, f"Linux {release} has none for overlay (5.19 has); layers are copied for other owners")
+    return Finding(what, OK, f"Linux {release} has them for overlay")
+
+
+def _quota(existing: str) -> Finding:
+    """Project quota, which a size limit of a container's layer needs (xfs(5), ext4(5))."""
+    kind, options, point, device = _mount_of(existing)
+    if kind not in ("xfs", "ext4"):
+        return Finding("quota", LACK, f"none on {kind or 'this file system'} (xfs and ext4 have it)")
+    if any(word.partition("=")[0] in ("prjquota", "pquota") for word in options):
+        return Finding("quota", OK, f"project quota is on at {point}")
+    mend = f"tune2fs -O project,quota {device}  # unmounted" if kind == "ext4" else f"mount -o remount,prjquota {point}"
+    return Finding("quota", LACK, f"off at {point} ({kind}): sizes of containers cannot be limited", mend)
+
+
+def _mount_of(path: str) -> tuple[str, list[str], str, str]:
+    """Type, options, mount point and device of the file system that *path* lies in (proc_pid_mountinfo(5))."""
+    real, best = os.path.realpath(path), ("", [""], "", "")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            point = before.split()[4].encode("latin-1", "replace").decode("unicode_escape")
+            if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(best[2]):
+                kind, device, options = after.split(" ", 2)
+                best = (kind, [*options.strip().split(","), *before.split()[5].split(",")], point, device)
+    return best
+
+
 def _number(path: str) -> int | None:
     try:
         with open(path, encoding="ascii") as file:
@@ -155,7 +220,7 @@ COMMANDS = (
         most=0,
         door=FRIENDLY,
         store=False,
-        about="""Drivers, user namespaces, reflinks, accelerators, room: what works, what is missing,
+        about="""Drivers, user namespaces, idmapped mounts, reflinks, quota, accelerators, room: what works, what is missing,
 and the command that mends it. Changes nothing.""",
     ),
 )

@@ -80,6 +80,21 @@ def completion(run: Run) -> int:
     return 0
 
 
+def man(run: Run) -> int:
+    """A page per command, into a folder."""
+    from layerlog.cli.man import pages
+
+    folder = run.argument(0)
+    os.makedirs(folder, exist_ok=True)
+    number = 0
+    for name, page in pages():
+        number += 1
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(page)
+    run.say(f"{number} pages in {folder}")
+    return 0
+
+
 COMMANDS = (
     Command(
         "compat",
@@ -106,5 +121,19 @@ A program of the name containers-storage that is a link to layerlog does the sam
         about="""  layerlog completion bash > ~/.local/share/bash-completion/completions/layerlog
   layerlog completion zsh > "${fpath[1]}/_layerlog"
   layerlog completion fish > ~/.config/fish/completions/layerlog.fish""",
+    ),
+    Command(
+        "man",
+        man,
+        "Write the manual pages into a folder",
+        "DIR",
+        least=1,
+        most=1,
+        door=FRIENDLY,
+        store=False,
+        about="""A page for the program and one for each command, from the same words as --help.
+
+  layerlog man ~/.local/share/man/man1
+  man layerlog-prune""",
     ),
 )
