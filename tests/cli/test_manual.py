@@ -79,7 +79,7 @@ def test_fish_completes_commands_and_their_flags(ll: Door, tmp_path: Path) -> No
 
 def test_zsh_completes_commands_and_their_flags(ll: Door, tmp_path: Path) -> None:
     source = _script(ll, "zsh", tmp_path)
-    prelude = "_describe() { print -l ${(P)2} }; compadd() { shift; print -l $@ }; _files() { print files }"
+    prelude = "_describe() { print -rl -- ${(P)2} }; compadd() { shift; print -rl -- $@ }; _files() { print files }"
     body = source.read_text().replace('_layerlog "$@"', "")
     asked = "words=(layerlog {}); CURRENT={}; _layerlog"
     lines = "\n".join([prelude, body, asked.format("pru", 2), asked.format("prune --fil", 3)])
