@@ -62,7 +62,9 @@ def calls(door: Door, *words: str) -> int:
 
 
 @pytest.mark.parametrize("words", [["exists", "L5"], ["create-layer"]], ids=["exists", "create-layer"])
-def test_a_command_costs_the_same_with_10_layers_and_with_hundreds(tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_costs_the_same_in_a_small_and_in_a_bigger_store(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for number in (10, 10 + 3 * UNIT):  # the same tail behind the last checkpoint
         where = ["-g", str(tmp_path / f"{number}"), "-R", str(tmp_path / "run" / str(number)), "-s", "vfs"]
