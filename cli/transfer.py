@@ -23,7 +23,7 @@ Found = tuple[int, bytes]
 
 
 class Transfer:
-    """One source to one target. *owner* is given to all copies; else the source's, through both sides' maps."""
+    """One source to one target. *owner* is that of all copies, else the source's through its maps; then through the target's maps."""
 
     def __init__(self, source: Place, target: Place, owner: tuple[int, int] | None) -> None:
         self.source, self.target, self.owner = source, target, owner
@@ -65,7 +65,7 @@ class Transfer:
             if not _is_folder(fd, part):
                 os.mkdir(part, mode, dir_fd=fd)
                 os.chmod(part, mode, dir_fd=fd)
-                self._own(fd, part, *(self.owner or self._outward(0, 0)))
+                self._own(fd, part, *self._outward(*(self.owner or (0, 0))))
             fd = _step(fd, part, self.target.root)
             self._folders.append(fd)
         return fd
@@ -113,7 +113,7 @@ class Transfer:
 
     def _attributes(self, source: int, name: bytes, target: int, base: bytes, found: os.stat_result) -> None:
         """Owner first, since it clears set-user-ID; then xattrs, mode, times."""
-        self._own(target, base, *(self.owner or self._outward(*self._inward(found.st_uid, found.st_gid))))
+        self._own(target, base, *self._outward(*(self.owner or self._inward(found.st_uid, found.st_gid))))
         if not stat.S_ISLNK(found.st_mode):
             _xattrs(source, name, target, base)
             os.chmod(base, stat.S_IMODE(found.st_mode), dir_fd=target)

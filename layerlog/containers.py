@@ -6,9 +6,11 @@ import os
 from contextlib import ExitStack
 
 from layerlog import change
+from layerlog.contents import measured
 from layerlog.core import Core
 from layerlog.decide import containers as decide
-from layerlog.decide.common import need
+from layerlog.decide import mapping as decide_mapping
+from layerlog.decide.common import lookup, need
 from layerlog.decide.lending import lowers
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import InvalidMappings
@@ -73,6 +75,10 @@ class ContainerMethods(Core):
             "flags": {"MountLabel": label, "ProcessLabel": "", **({"Volatile": True} if volatile else {}), **(flags or {})},
         }
         top, maps = layer, None
+        with self.reading() as rows:
+            base = lookup(rows, "image", asked) if asked and not layer else None
+            if base is not None and not uid_map and not gid_map and decide_mapping.image_is_mapped(rows, base):
+                host_uids = host_gids = True  # who asks for no maps sees the host's IDs, whoever made the image
         with ExitStack() as stack:
             if uid_map or gid_map or host_uids or host_gids:
                 from layerlog.mapping import Asked, base_of_container, layer_maps, with_owners
@@ -138,7 +144,7 @@ class ContainerMethods(Core):
         found = self.container(asked)
         with self.reading() as rows:
             chain = lowers(rows, found.layer)
-        own = self.driver.diff_size(found.layer, chain) if self.driver.exists(found.layer) else 0
+        own = measured(self, found.layer, chain)
         folders = [os.path.join(parent, f"{self.driver_name}-containers", found.id) for parent in (self.root, self.run_root)]
         return own + sum(size for _, size in found.big_data.values()) + sum(map(_tree_bytes, folders))
 

@@ -259,6 +259,13 @@ def driver_diff(core: Core, layer_id: str, chain: list[str], against: list[str] 
     return core.driver.diff(layer_id, chain, against, own.uids if own else (), own.gids if own else (), maps)
 
 
+def measured(core: Core, layer_id: str, chain: list[str]) -> int:
+    """Bytes of a layer's diff as its files are now; 0 while its folders are still to be derived."""
+    if not core.driver.found(layer_id):
+        return 0
+    return core.driver.diff_size(layer_id, chain, None, maps_between(core, layer_id, chain, None))
+
+
 def maps_between(core: Core, layer_id: str, chain: list[str], against: list[str] | None) -> Maps | None:
     """Maps of a layer and of what it is compared with; None where neither has any."""
     with core.reading() as rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from layerlog import change
+from layerlog.contents import measured
 from layerlog.core import Core
 from layerlog.decide import images as decide
 from layerlog.decide import names as decide_names
@@ -87,7 +88,7 @@ class ImageMethods(Core):
             return size
         with self.reading() as rows:
             chain = lowers(rows, layer_id)
-        return self.driver.diff_size(layer_id, chain) if self.driver.found(layer_id) else 0
+        return measured(self, layer_id, chain)
 
     def tag(self, image: str | Record, name: str) -> Image:
         """Add a name, taking it from its present holder, as podman and docker do."""

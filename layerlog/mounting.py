@@ -7,6 +7,7 @@ from layerlog.contents import ensure_created
 from layerlog.core import Core
 from layerlog.decide.common import need_any
 from layerlog.decide.lending import lowers
+from layerlog.decide.mapping import image_is_mapped
 from layerlog.eventstore.errors import LayerUnknown, ReadOnlyStore
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
@@ -69,7 +70,7 @@ class MountMethods(Core):
         with self.reading() as rows:
             kind, row = need_any(rows, asked, CONTAINER_FIRST if read_only else CONTAINER_FIRST[:2])
             layer_id = row["id"] if kind == "layer" else row.get("layer", "")
-            if kind == "image" and row.get("mapped_layers"):
+            if kind == "image" and image_is_mapped(rows, row):
                 layer_id = self._unmapped_top(row)
             layer = get(rows, "layer", layer_id)
             if layer is None:

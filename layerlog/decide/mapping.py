@@ -71,6 +71,11 @@ def maps(row: Row | None) -> dict[str, list[MapEntry]]:
     return {field: list((row or {}).get(field, ())) for field in FIELDS}
 
 
+def image_is_mapped(rows: Rows, image: Row) -> bool:
+    """Whether its own top layer has ID maps: who does not ask for any wants a copy without."""
+    return any(maps(get(rows, "layer", image.get("layer", ""))).values())
+
+
 def top_for(rows: Rows, image: Row, asked: Asked, shifting: bool) -> tuple[str, bool]:
     """The layer of *image* that a container with those maps stands on, and whether it fits as it is.
 

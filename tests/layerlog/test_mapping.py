@@ -33,12 +33,12 @@ def maps(host: int, size: int = 1000) -> dict[str, Any]:
     return {"uid_map": [entry], "gid_map": [entry]}
 
 
-def owned_tar() -> bytes:
+def owned_tar(tool: str = "tool") -> bytes:
     """A setuid file of 5:6 with a capability, a hard link to it, a folder of 0:0 with a file."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, kind, mode, owner, content in (
-            ("tool", tarfile.REGTYPE, 0o4755, (5, 6), b"tool"),
+            (tool, tarfile.REGTYPE, 0o4755, (5, 6), b"tool"),
             ("same", tarfile.LNKTYPE, 0o4755, (5, 6), b""),
             ("etc", tarfile.DIRTYPE, 0o755, (0, 0), b""),
             ("etc/f", tarfile.REGTYPE, 0o644, (0, 0), b"hi"),
@@ -46,8 +46,8 @@ def owned_tar() -> bytes:
             member = tarfile.TarInfo(name)
             member.type, member.mode, member.mtime, member.size = kind, mode, 1_600_000_000, len(content)
             member.uid, member.gid = owner
-            member.linkname = "tool" if kind == tarfile.LNKTYPE else ""
-            if name == "tool":
+            member.linkname = tool if kind == tarfile.LNKTYPE else ""
+            if name == tool:
                 member.pax_headers = {"SCHILY.xattr.security.capability": CAPABILITY.decode("utf-8", "surrogateescape")}
             archive.addfile(member, io.BytesIO(content))
     return out.getvalue()
@@ -203,3 +203,28 @@ def test_a_stack_of_layers_is_shown_under_the_maps_as_it_is_without(made: Made) 
     for copy in made.store.image("two").mapped_layers:
         assert made.store.chain(copy) == ["base"]
         assert b"".join(made.store.diff(copy, compression=0)) == out.getvalue()
+
+
+def test_a_container_without_maps_on_an_image_with_maps_sees_the_host_s_ids(made: Made) -> None:
+    made.store.create_layer("base", id="mapped", **maps(100000))
+    made.store.create_image("mapped", names=["mapped:1"])
+    container = made.store.create_container("mapped:1")
+    assert owners(made.store.mount(container.id), "tool") == [(5, 6)]
+    assert (container.uid_map, made.store.layer(container.layer).uid_map) == ([], [])
+    assert owners(made.store.mount("mapped:1", read_only=True), "tool") == [(5, 6)]
+
+
+def test_a_layer_with_owners_of_its_own_and_nothing_else_has_no_size(made: Made, tmp_path: Path) -> None:
+    with Store(
+        tmp_path / "other", tmp_path / "other-run", made.store.driver_name, image_stores=[made.store.root], idmapped_mounts=made.shifts
+    ) as other:
+        container = other.create_container("img", id="c", **maps(100000))
+        assert (other.container_size("c"), other.diff_size(container.layer), list(other.changes(container.layer))) == (0, 0, [])
+
+
+def test_a_diff_is_applied_to_a_mounted_layer_for_its_owners(made: Made) -> None:
+    made.store.create_layer("base", id="mapped", **maps(100000))
+    root = made.store.mount("mapped")
+    made.store.apply_diff("mapped", io.BytesIO(owned_tar("file")))
+    shown = 0 if made.shifts else 100000
+    assert owners(root, "file", "tool") == [(shown + 5, shown + 6)] * 2
