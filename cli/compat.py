@@ -13,7 +13,7 @@ from layerlog.cli.commands import find
 from layerlog.cli.flags import STORE_FLAGS
 from layerlog.cli.mflag import BadFlag, HelpAsked, parse
 from layerlog.cli.opening import open_store
-from layerlog.cli.run import Run, write
+from layerlog.cli.run import Run, one_line, write
 from layerlog.eventstore.errors import StoreError
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
         try:
             _ = run.store if command.store else None
         except (StoreError, OSError) as error:
-            write(sys.stdout, f"error initializing: {error}\n")
+            write(sys.stdout, f"error initializing: {one_line(str(error))}\n")
             return 1
         return act(run)
     finally:

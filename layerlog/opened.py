@@ -78,7 +78,8 @@ class Opened(Core):
         from layerlog.lending import checked, roots_in
 
         roots = [checked(os.path.abspath(os.path.expanduser(os.fspath(one))), self.driver_name) for one in given]
-        return tuple(dict.fromkeys([*roots, *roots_in(self.driver_options, self.driver_name)]))
+        found = dict.fromkeys([*roots, *roots_in(self.driver_options, self.driver_name)])
+        return tuple(root for root in found if root != self.root)
 
     def _open(self, sync: str) -> None:
         folder = self.folder()

@@ -9,18 +9,19 @@ unused, never something dangling (CRASH.md §7). History, trash and undo are tho
 
 from __future__ import annotations
 
+import os
+
 from layerlog import change
 from layerlog.decide.common import lookup, need
 from layerlog.decide.layers import deleted, unused_from
 from layerlog.decide.names import renamed
-from layerlog.eventstore.errors import NotFound, NotInTrash, NotSupported
+from layerlog.eventstore.errors import InvalidRequest, NotFound, NotInTrash, NotSupported
 from layerlog.projections import images as image_rows
 from layerlog.projections.items import get
 from layerlog.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator
     from typing import IO, Any, BinaryIO
 
@@ -45,6 +46,9 @@ class SplitStore(Store):
         **options: Any,
     ) -> None:
         assert image_store is not None
+        places = [os.path.realpath(os.path.expanduser(os.fspath(one))) for one in (root, image_store)]
+        if places[0] == places[1]:
+            raise InvalidRequest(f"imagestore {places[1]} must either be not set or be a different than graphroot")
         super().__init__(root, run_root, driver, **options)
         try:
             self.images_half = Store(image_store, self.run_root, self.driver_name, **options)

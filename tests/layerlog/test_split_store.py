@@ -11,7 +11,7 @@ import pytest
 
 from layerlog import Store
 from layerlog.change import SPLIT_LEASE
-from layerlog.eventstore.errors import ImageUnknown, ImageUsedByContainer, LayerHasChildren, LayerUsedByImage, NotSupported
+from layerlog.eventstore.errors import ImageUnknown, ImageUsedByContainer, InvalidRequest, LayerHasChildren, LayerUsedByImage, NotSupported
 from layerlog.split_store import SplitStore
 from tests.layerlog.builders import BASE, TOP, Layout, tar
 
@@ -179,3 +179,10 @@ def test_no_container_is_made_on_an_image_while_it_is_being_deleted(store: Split
         store.images_half.ledger.commit(lambda rows: [{"type": "ImageDeleted", "id": "im", "kept": False}], envelope=store.terms.envelope)
     maker.join()
     assert failed == [ImageUnknown]
+
+
+def test_one_root_cannot_be_both_halves(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    with pytest.raises(InvalidRequest, match="must either be not set or be a different than graphroot"):
+        Store(tmp_path / "root", image_store=tmp_path / "link")
+    assert not (tmp_path / "root").exists()
