@@ -248,3 +248,16 @@ def test_data_that_is_damaged_over_there_is_found_and_said_of_a_read_only_image(
         store.tag("img", "copy")
     assert [one.read_only for one in store.images()] == [True]
     lender.set_big_data("image", "im", "other", b"bytes")
+
+
+def test_the_owner_may_compact_its_journal_meanwhile(open_store: OpenStore) -> None:
+    lender = open_store("lender", retention=0)
+    for number in range(120):
+        lender.create_layer(id=f"layer{number}", metadata="x" * 60_000)
+    store = open_store("root", image_stores=[lender.root])
+    assert store.exists("layer3")
+    assert lender.compact("now", drop=True).segments > 0
+    lender.delete_layer("layer4")
+    assert (store.exists("layer3"), store.exists("layer4"), len(store.layers())) == (True, False, 119)
+    with Store(store.root, store.run_root, image_stores=[lender.root]) as other:
+        assert len(other.layers()) == 119
