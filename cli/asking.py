@@ -19,8 +19,10 @@ def blame(run: Run) -> int:
     if run.json:
         run.out_json([_tenure_json(one) for one in found])
         return 0 if found else 1
+    begins = run.store.begins()
+    since = f" since commit {begins}; what came before was compacted, and is not kept" if begins else ""
     if not found:
-        return run.fail(f"layerlog: nothing ever had the name {run.argument(0)!r}")
+        return run.fail(f"layerlog: nothing {'took' if begins else 'ever had'} the name {run.argument(0)!r}{since}")
     from layerlog.cli.views.asking import blame_view
     from layerlog.cli.views.show import show
 

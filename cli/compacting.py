@@ -45,7 +45,7 @@ def _tell(run: Run, done: Compacted) -> int:
     will = "are" if done.sequence else "would be"
     run.out(f"commits 1 to {done.through:,} {will} folded into a base")
     where = f"moved to {done.archive}, and still read there" if done.archive else "dropped: --at cannot go back before the base"
-    run.out(f"{count(done.segments, 'segment')}, {size(done.bytes)}, {will} {where}")
+    run.out(f"{size(done.bytes)} in {count(done.segments, 'segment')} {'' if done.sequence else 'would be '}{where}")
     if done.kept_by:
         run.out(f"all after it stays: {done.kept_by}")
     return 0

@@ -30,10 +30,18 @@ def log(run: Run) -> int:
     if run["follow"]:
         return _follow(run, chosen, shown, until)
     _print(run, shown if run["reverse"] else shown[::-1])
-    older = (len(told) - len(shown)) or (start - after)
-    if older and not run.json:
-        run.say(f"… {older:,} older: layerlog log --all")
+    if not run.json:
+        _tell_of_older(run, (len(told) - len(shown)) or (start - after), after)
     return 0
+
+
+def _tell_of_older(run: Run, older: int, after: int) -> None:
+    """What is not shown, and what nobody can show any more."""
+    begins = run.store.begins() if older or not after else 0
+    if older > (0 if after >= begins else begins - after):
+        run.say(f"… {older - max(begins - after, 0):,} older: layerlog log --all")
+    if begins > after:
+        run.say(f"what came before commit {begins + 1:,} was compacted, and is not kept")
 
 
 def _range(run: Run) -> tuple[int, int, list[str]]:

@@ -66,8 +66,7 @@ class History:
             except CommitUnknown as refused:
                 after = journal.start().sequence
                 if until is not None and until <= after:
-                    refused.data["asked"] = until
-                    raise
+                    raise type(refused)(**{**refused.data, "asked": until}) from None  # type: ignore[arg-type] # its own data
             last = journal.position.sequence if until is None else min(until, journal.position.sequence)
             for frame in backwards(journal, last) if reverse else journal.frames(journal.start_of(after + 1)):
                 if after < frame.sequence <= last:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 
 from layerlog.eventstore import segments, tail
 from layerlog.eventstore.blocks import RunDamaged
 from layerlog.eventstore.checkpoints import Checkpoints
 from layerlog.eventstore.damage import Damage, is_redacted, next_whole
-from layerlog.eventstore.errors import JournalError
+from layerlog.eventstore.errors import JournalError, StoreError
 from layerlog.eventstore.frame import HEADER_BYTES, MAGIC
 from layerlog.eventstore.position import BYTES, Position, decode
 from layerlog.eventstore.reading import POSITION, Reader
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from layerlog.eventstore.base import Base
     from layerlog.eventstore.frame import Frame
 
 
@@ -59,6 +61,8 @@ class Scavenger(Reader):
         self.position = tail.find_end(self).end
         tail.find_cut(self)
         self._cut = next((one for one in self.damage.values() if one.found == tail.THE_END), None)
+        with suppress(StoreError, OSError):  # what compaction archived is part of what is left
+            self.reach_back(0)
 
     def _id_of_frames(self, listing: list[tuple[int, int, str]]) -> bytes:
         """The first half of the journal's ID, which every frame carries; zeros for the other half."""
@@ -82,7 +86,7 @@ class Scavenger(Reader):
 
     def items(self) -> Iterator[Frame | Damage]:
         """Every frame with a readable payload, and what is damaged between them, in order."""
-        for item in self.walk(self.start(), self.position):
+        for item in self.walk(self._first_readable(), self.position):
             if isinstance(item, Damage) or item.payload:
                 yield item
         yield from (one for one in list(self.damage.values()) if one.found != tail.THE_END)
@@ -122,9 +126,22 @@ class Scavenger(Reader):
         return found
 
     def _before_first(self) -> int:
-        """0, or what a compaction folded into the first segment that is there."""
-        first = self.chosen(lambda listing: listing[0][0])
-        return first.first_sequence - 1 if first.why == segments.WHY_COMPACTED else 0
+        """0, or the last commit that a base stands for."""
+        base = self._whole_base()
+        return base.sequence if base is not None else 0
+
+    def _first_readable(self) -> Position:
+        return self.first_point() if self._whole_base() is None else self.start()
+
+    def _whole_base(self) -> Base | None:
+        """The base that the journal begins with, if there is one and it can be read to its end."""
+        try:
+            found = self.base()
+            for _ in found.rows() if found is not None else ():
+                pass
+        except (StoreError, OSError):
+            return None
+        return found
 
     def mended(self) -> list[Damage]:
         """Damage that loses nothing: flipped bits that the checksums tell."""
@@ -159,9 +176,14 @@ class Scavenger(Reader):
     def _run_ends(self) -> list[tuple[int, str]]:
         return [(run.last, "a checkpoint") for run in self.runs()]
 
+    def beginning(self) -> tuple[Table, int]:
+        """The rows that the journal begins with, and after which commit: those of a base whose archive is not here."""
+        base = self._whole_base()
+        return (Table(base.rows()), base.sequence) if base is not None else (Table(), 0)
+
     def checkpoint(self) -> tuple[Table, int]:
-        """The rows that checkpoints hold, and up to which commit."""
-        return rows_of(self.runs())
+        """The rows that checkpoints, or the base of a compaction, hold, and up to which commit."""
+        return max(rows_of(self.runs()), self.beginning(), key=lambda found: found[1])
 
 
 class _Believed(Checkpoints):

@@ -89,21 +89,21 @@ def plan(root: str, run_root: str, driver_name: str, tool: str, remains: Remains
     """Work out what can be brought back. Reads only. Raises UnknownFormat, StoreError."""
     found = Mending(root, run_root, driver_name, tool, remains)
     found.lost = remains.lost(_last_in_trash(found))
-    base, last = remains.checkpoint() if found.lost else (Table(), 0)
+    base, last = remains.checkpoint() if found.lost else remains.beginning()
     rows, mentioned, found.readable = _folded(found, base, last)
     evidence = gather(rows, found.driver, found.blobs)
     found.slot = next((max(one.first, last + 1, 2) for one in found.lost if one.last > max(last, 1)), 0)
     if found.slot and found.readable:
         found.early = adopt(rows, evidence)
         rows, _, _ = _folded(found, base, last)
-    if last:
-        mine, _, _ = _folded(found, Table(), 0)
-        found.restated = _difference(mine, rows)
     found.adoption = adopt(rows, evidence)
     after = Overlay(rows)
     if found.adoption.events:
         after.update(fold_commit(fold, after, Meta(1, 1, ""), found.adoption.events, None, None).items())
     found.moves = moves(found, after, mentioned)
+    if last and not found.whole:
+        mine, _, _ = _folded(found, Table(), 0)
+        found.restated = _difference(mine, rows)
     return found
 
 

@@ -45,6 +45,10 @@ class Remains:
         """Rows as they were after some commit, and which."""
         return Table(), 0
 
+    def beginning(self) -> tuple[Table, int]:
+        """Rows that stand for commits which are gone on purpose (compaction), and up to which."""
+        return Table(), 0
+
     def notes(self) -> list[str]:
         """What else there is to say."""
         return []
@@ -93,6 +97,9 @@ class Damaged(Remains):
 
     def checkpoint(self) -> tuple[Table, int]:
         return self.scavenger.checkpoint()
+
+    def beginning(self) -> tuple[Table, int]:
+        return self.scavenger.beginning()
 
     def notes(self) -> list[str]:
         return [f"segment {one.segment}, byte {one.offset}: a flipped bit, set right" for one in self.scavenger.mended()]

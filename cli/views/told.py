@@ -188,5 +188,8 @@ WORDS: dict[str, Callable[[Teller, Any], list[Words]]] = {
     "StoreMended": lambda teller, event: [("~", f"{event['tool']}: {one}") for one in event["did"]]
     + [("−", f"{event['tool']}: lost {one}") for one in event.get("lost", ())],
     "RowsRestated": lambda teller, event: [("~", f"{units.count(len(event['rows']), 'row')} as a checkpoint had them")],
+    "JournalCompacted": lambda teller, event: [
+        ("~", f"history up to commit {event['through']} folded into a base, {'archived' if event['archive'] else 'its segments dropped'}")
+    ],
     "StoreWiped": lambda teller, event: [("−", "everything" + ("" if event.get("kept", True) else ", for good"))],
 }

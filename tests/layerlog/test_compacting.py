@@ -280,3 +280,39 @@ def test_a_bundle_of_a_compacted_journal_replays(root: Path, tmp_path: Path) -> 
     with replay(tmp_path / "bundle.tar", tmp_path / "again") as again:
         assert everything(again) == before
         assert again.sequence == last
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_the_tools_for_bad_days_take_a_base_for_what_it_stands_for(root: Path, drop: bool) -> None:
+    from layerlog.mending import mend, plan
+    from layerlog.remains import Damaged
+
+    folder = str(root / "vfs-layerlog")
+    with opened(root) as store:
+        store.compact("now", drop=drop)
+        before, last = everything(store), store.sequence
+    assert plan(str(root), str(root.parent / "run"), "vfs", "salvage", Damaged(folder, "vfs")).whole
+    path = sorted(home(root).glob("*.segment"))[-1]
+    data = bytearray(path.read_bytes())
+    at = data.index(b'"events"', 20_000)
+    data[at : at + 40] = bytes(one ^ 0x55 for one in data[at : at + 40])
+    path.write_bytes(data)
+    found = plan(str(root), str(root.parent / "run"), "vfs", "salvage", Damaged(folder, "vfs"))
+    assert len(found.lost) == 1
+    assert found.lost[0].first > (0 if not drop else 128)
+    mend(found)
+    with opened(root) as store:
+        assert store.sequence > last
+        same = {key for key, value in everything(store).items() if before.get(key) == value}
+        assert len(same) > len(before) * 0.9
+        assert not [one for one in store.verify() if one.grade not in ("cosmetic", "metadata")]
+
+
+def test_what_was_dropped_is_refused_by_its_own_number(root: Path) -> None:
+    with opened(root) as store:
+        store.compact("now", drop=True)
+        for asked in (7, 100):
+            with pytest.raises(HistoryCompacted, match=f"commit {asked} "):
+                store.commit_at(asked)
+        with pytest.raises(HistoryCompacted, match="commit 12 "):
+            store.at(12)
