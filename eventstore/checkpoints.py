@@ -14,6 +14,7 @@ from hashlib import sha256
 from layerlog.eventstore import disk
 from layerlog.eventstore.blocks import RunDamaged
 from layerlog.eventstore.codec import encode_json
+from layerlog.eventstore.errors import CommitUnknown
 from layerlog.eventstore.frame import CHAIN_START, HEADER_BYTES
 from layerlog.eventstore.run_writer import RunWriter, merged
 from layerlog.eventstore.runs import SUFFIX, Run
@@ -51,6 +52,17 @@ class Checkpoints:
     def cover(self, sequence: int) -> list[Run]:
         """The runs that make up the state after *sequence* or, as far as there are runs, before it. Oldest first."""
         there = self._listing()
+        of_bases = {(after, last) for after, last in there if not after and not _is_aligned(after, last)}
+        found = self._cover(there - of_bases, sequence)
+        for base in sorted(of_bases, reverse=True):  # history was compacted: what leads further counts
+            if base[1] <= sequence:
+                other = self._cover({base, *(one for one in there if one[0])}, sequence)
+                found = max(found, other, key=lambda runs: runs[-1].last if runs else 0)
+                break
+        return found
+
+    def _cover(self, there: set[tuple[int, int]], sequence: int) -> list[Run]:
+        """The greedy cover by some of the runs."""
         while True:
             found: list[Run] = []
             at, chained = 0, CHAIN_START
@@ -62,11 +74,9 @@ class Checkpoints:
             there.discard((found[-1].after, found[-1].last))
 
     def _largest(self, there: set[tuple[int, int]], at: int, sequence: int, chained: bytes) -> Run | None:
-        lasts = [at + UNIT * FANOUT**level for level in range(LEVELS)]
-        aligned = [last for last in lasts if (at, last) in there and at % (last - at) == 0]
-        # From the start on a run may have any length: the one of a base, where history was compacted.
-        for last in sorted((last for first, last in there if first == 0) if not at else aligned, reverse=True):
-            if last <= sequence:
+        aligned = [last for last in (at + UNIT * FANOUT**level for level in range(LEVELS)) if _is_aligned(at, last)]
+        for last in reversed(aligned) if at else sorted((last for after, last in there if not after), reverse=True):
+            if last <= sequence and (at, last) in there:
                 run = self._run(at, last)
                 if run is not None and run.start_hash == chained:
                     return run
@@ -94,7 +104,7 @@ class Checkpoints:
         try:
             # A descriptor of its own: the journal's may be used by another thread.
             fd = os.open(self.journal.segment(end.segment).path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, CommitUnknown):  # gone, or compacted away
             return False
         try:
             header = os.pread(fd, HEADER_BYTES, end.offset - end.back)
@@ -245,6 +255,12 @@ class Checkpoints:
         """Remove every run; they are made again."""
         for after, last in self._listing():
             self._remove(after, last)
+
+
+def _is_aligned(after: int, last: int) -> bool:
+    """Whether a run of that range is one of a level; others are those of bases."""
+    width = last - after
+    return after % width == 0 and any(width == UNIT * FANOUT**level for level in range(LEVELS))
 
 
 def is_boundary(sequence: int) -> bool:
