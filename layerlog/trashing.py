@@ -9,6 +9,7 @@ from layerlog import change
 from layerlog.blob_keeping import collect
 from layerlog.core import Core
 from layerlog.decide import restoring as decide
+from layerlog.decide.retaining import expired, size
 from layerlog.projections import trash
 from layerlog.records import RECORD, Record
 from layerlog.recovery import sweeping
@@ -16,10 +17,6 @@ from layerlog.recovery import sweeping
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-FILE_SYSTEM_SHARE = 0.10
-"""Trash beyond this share of the file system is freed before its time (DESIGN §5)."""
 
 
 class Thrown:
@@ -61,7 +58,7 @@ class Thrown:
     @property
     def size(self) -> int:
         """Bytes of its recorded contents; 0 where none are recorded."""
-        return int(self.row["row"].get("contents", {}).get("diff_size", 0))
+        return size(self.row)
 
 
 class TrashMethods(Core):
@@ -95,22 +92,13 @@ class TrashMethods(Core):
         return self._free([row for row in self._freeable() if row["time_ns"] <= before_ns])
 
     def free_expired(self) -> list[Thrown]:
-        """Free what is past retention, and the oldest beyond the trash's share of the disk."""
-        now = time.time_ns()
+        """Free what is past retention, and the oldest where the trash takes too much of the disk, or the disk is nearly full."""
         rows = self._freeable()
-        old = [row for row in rows if now - row["time_ns"] > self.retention_seconds * 1e9]
-        young = rows[len(old) :]
-        if not old and not young:
+        if not rows:
             return []
-        found = os.statvfs(self.root)
-        room = int(found.f_frsize * found.f_blocks * FILE_SYSTEM_SHARE)
-        total = sum(Thrown(row).size for row in young)
-        for row in young:
-            if total <= room:
-                break
-            total -= Thrown(row).size
-            old.append(row)
-        return self._free(old)
+        disk = os.statvfs(self.root)
+        capacity, free = disk.f_frsize * disk.f_blocks, disk.f_frsize * disk.f_bavail
+        return self._free(expired(rows, time.time_ns(), self.retention_seconds, capacity, free))
 
     def _freeable(self) -> list[dict[str, Any]]:
         with self.reading() as rows:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 KINDS = ("container", "image", "layer")
 
 
+class NeededLayerGone(NotInTrash):
+    """Data: ``asked`` (what was to come back), ``needed`` (the layer that it cannot be without)."""
+
+    message = "{asked} stands on layer {needed}, which was freed, and is gone for good"
+    hint = "layerlog why-gone {needed} tells when and by whom"
+
+
 def thrown(rows: Rows, asked: str, kind: str | None = None) -> Row:
     """The newest trash row of *asked*: an ID, a name it held, or a unique prefix of an ID."""
     kinds = (kind,) if kind else KINDS
@@ -90,7 +97,10 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     names_free(rows, kind, was.get("names", []))
     events: Events = []
     for layer_id in _needed_layers(kind, was):
-        events += _layer_back(rows, layer_id, {event["id"] for event in events}, before)
+        try:
+            events += _layer_back(rows, layer_id, {event["id"] for event in events}, before)
+        except NotInTrash as gone:
+            raise NeededLayerGone(asked=f"{kind} {row['id'][:12]}", needed=gone.data["asked"]) from gone
     return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
 
 

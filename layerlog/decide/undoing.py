@@ -44,6 +44,9 @@ def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> E
             raise UndoConflict(
                 sequence=sequence, why=f"{kind} {event['id'][:12]} came back since, and was deleted by commit {again['sequence']}"
             )
+        thrown = trash.get(now, kind, sequence, event["id"])
+        if thrown is None or not thrown["kept"]:
+            raise UndoConflict(sequence=sequence, why=f"{kind} {event['id'][:12]} was freed, and is gone for good")
         return restore_at(now, kind, sequence, event["id"], before)
     if event["type"] == "StoreWiped":
         return _unwiped(before, now, sequence)

@@ -121,3 +121,25 @@ def test_housekeeping_is_none_of_the_last_changes(store: Store) -> None:
     store.empty_trash()
     store.undo(last=1)
     assert store.metadata(layer.id) == ""
+
+
+def test_what_stands_in_the_way_of_an_undo_is_named(store: Store) -> None:
+    """The name given away since, the thing freed since, the parent freed since."""
+    image = store.create_image(names=["a"])
+    store.delete_image(image.id)
+    other = store.create_image(names=["a"])
+    with pytest.raises(UndoConflict, match=f"(?s)\"a\".*{other.id}"):
+        store.undo(store.sequence - 1)
+    store.empty_trash()
+    with pytest.raises(UndoConflict, match=f"image {image.id[:12]} was freed"):
+        store.undo(store.sequence - 2)
+    base = store.create_layer()
+    child = store.create_layer(base.id)
+    store.delete_layer(child.id)
+    at = store.sequence
+    store.retention_seconds = 0
+    store.delete_layer(base.id)
+    store.retention_seconds = 3600
+    with pytest.raises(UndoConflict, match=f"stands on layer {base.id}"):
+        store.undo(at)
+    assert store.plan_undo(at).conflicts[0][0] == at
