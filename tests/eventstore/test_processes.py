@@ -75,6 +75,11 @@ def test_two_processes_of_eight_threads_lose_nothing_and_a_third_follows(tmp_pat
         assert rows_of(ledger) == dict(ledger.at(total).scan(b""))
 
 
+def first_lines(writer: subprocess.Popen[str], count: int) -> list[str]:
+    assert writer.stdout is not None
+    return [writer.stdout.readline() for _ in range(count)]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
     make(tmp_path / "s").close()
@@ -82,11 +87,16 @@ def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path, seed: int) -> 
     acknowledged: dict[int, str] = {}
     for attempt in range(3):
         writers = [start(WRITER, tmp_path / "s", f"{attempt}{who}", 2, 10000) for who in "ab"]
-        time.sleep(0.3 + draw.random() / 3)
+        begun = [line for writer in writers for line in first_lines(writer, 2)]  # however long they take to start
+        time.sleep(draw.random() / 3)
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
         for writer in writers:
-            out = writer.communicate(timeout=30)[0]
+            assert writer.stdout is not None
+            out = "".join(begun) + writer.stdout.read()
+            begun = []
+            writer.wait(timeout=30)
+            writer.stdout.close()
             for line in out.splitlines(keepends=True):
                 if line.endswith("\n"):
                     sequence, name = line.split()
