@@ -63,7 +63,8 @@ class UndoMethods(AskingMethods):
         Undos, what they undid, and housekeeping do not count for *last* and *by*.
         """
         commits = self._chosen(sequence, last, by)
-        events, conflicts = self._turned(commits)
+        with self.reading() as now:
+            events, conflicts = self._turned([(commit, _Before(self, commit.sequence)) for commit in commits], now)
         return UndoPlan(commits, events, conflicts, self.sequence)
 
     def undo(self, sequence: int | None = None, *, last: int = 0, by: str = "") -> Committed:
@@ -73,8 +74,8 @@ class UndoMethods(AskingMethods):
         contents that were replaced do not.
         """
         self.must_write()
-        commits = self._chosen(sequence, last, by)
-        numbers = [commit.sequence for commit in commits]
+        commits = [(commit, _Before(self, commit.sequence)) for commit in self._chosen(sequence, last, by)]
+        numbers = [commit.sequence for commit, _ in commits]
 
         def decide(rows: Rows) -> list[Any]:
             events, conflicts = self._turned(commits, rows)
@@ -108,17 +109,13 @@ class UndoMethods(AskingMethods):
             raise CommitUnknown(asked=f"last {last}" if last else by)
         return found
 
-    def _turned(self, commits: list[Commit], rows: Rows | None = None) -> tuple[list[Any], list[tuple[int, str]]]:
+    def _turned(self, commits: list[tuple[Commit, _Before]], rows: Rows) -> tuple[list[Any], list[tuple[int, str]]]:
         """What leads from *rows* to where the inverses of *commits* lead, each seeing what those before it did; and the conflicts."""
-        if rows is None:
-            with self.reading() as now:
-                return self._turned(commits, now)
         seen = Overlay(rows.own)
         touched: list[tuple[str, str]] = []
         conflicts: list[tuple[int, str]] = []
         kept = self.retention_seconds > 0
-        for commit in commits:
-            before = _Before(self, commit.sequence)
+        for commit, before in commits:
             for event in reversed(commit.events):
                 try:
                     turned = inverse(before, rows.with_own(seen), event, self._deleted_in(seen, event, commit.sequence), kept)

@@ -124,7 +124,7 @@ def test_recovery_works_on_a_full_disk(full: tuple[str, str, Path]) -> None:
 
     def killed(say: object) -> None:
         with Store(root, driver=driver) as store:
-            seams.install(seams.Killer(60))
+            seams.install(seams.Killer(25))
             store.import_layer(io.BytesIO(world.BASE), id="half")
 
     assert children.run(killed).status == children.KILLED
