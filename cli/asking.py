@@ -20,7 +20,7 @@ def blame(run: Run) -> int:
         run.out_json([_tenure_json(one) for one in found])
         return 0 if found else 1
     begins = run.store.begins()
-    since = f" since commit {begins}; what came before was compacted, and is not kept" if begins else ""
+    since = f" since commit {begins}; what came before was compacted, and is not here" if begins else ""
     if not found:
         return run.fail(f"layerlog: nothing {'took' if begins else 'ever had'} the name {run.argument(0)!r}{since}")
     from layerlog.cli.views.asking import blame_view

@@ -41,7 +41,7 @@ def _tell_of_older(run: Run, older: int, after: int) -> None:
     if older > (0 if after >= begins else begins - after):
         run.say(f"… {older - max(begins - after, 0):,} older: layerlog log --all")
     if begins > after:
-        run.say(f"what came before commit {begins + 1:,} was compacted, and is not kept")
+        run.say(f"what came before commit {begins + 1:,} was compacted, and is not here")
 
 
 def _range(run: Run) -> tuple[int, int, list[str]]:

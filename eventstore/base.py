@@ -57,9 +57,17 @@ class Base:
     @property
     def archives(self) -> list[str]:
         """Folders to which the segments before it were moved; relative ones lie in the journal's folder. Empty: they were dropped."""
+        return list(self._head()["archives"])
+
+    @property
+    def redacted(self) -> bool:
+        """Whether names and other private words in its rows were replaced, for a bundle."""
+        return bool(self._head().get("redacted"))
+
+    def _head(self) -> dict[str, Any]:
         if self._first is None:
             self._first = next(self._events())
-        return list(self._first["archives"])
+        return self._first
 
     def rows(self) -> Iterator[tuple[bytes, Any]]:
         """All rows, in key order. Raises: CorruptRecord."""
@@ -104,13 +112,18 @@ def newest(folder: str) -> Base | None:
     return Base(os.path.join(folder, found[-1][2])) if found else None
 
 
-def write(folder: str, rows: Iterable[tuple[bytes, Any]], after: Position, journal_id: bytes, archives: list[str]) -> str:
-    """Write a base aside, durable, for ``place``; its SHA-256. *after*: the point after the last commit that it stands for."""
+def write(
+    folder: str, rows: Iterable[tuple[bytes, Any]], after: Position, journal_id: bytes, archives: list[str], *, redacted: bool = False
+) -> str:
+    """Write a base aside, durable, for ``place``; its SHA-256. *after*: the point after the last commit that it stands for.
+
+    *redacted*: the rows are not those that the commits gave, and it says so.
+    """
     path = os.path.join(folder, ASIDE)
     fd = disk.open_to_write(path, os.O_CREAT | os.O_TRUNC)
     try:
         end = Position(after.segment, segments.HEADER_BYTES, 0, after.time_ns, after.hash, 0)
-        for event in _events_of(rows, archives):
+        for event in _events_of(rows, {"archives": archives, **({"redacted": True} if redacted else {})}):
             end = _write_frame(fd, end, codec.Encoder().encode([event], {}), journal_id)
         header = segments.Segment(
             after.segment,
@@ -153,11 +166,10 @@ def digest(path: str) -> str:
     return found.hexdigest()
 
 
-def _events_of(rows: Iterable[tuple[bytes, Any]], archives: list[str]) -> Iterator[dict[str, Any]]:
-    """Rows by portions; the first one also says where the segments went. At least one."""
+def _events_of(rows: Iterable[tuple[bytes, Any]], more: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows by portions; the first one also says *more*. At least one."""
     portion: list[list[Any]] = []
     size = 0
-    more: dict[str, Any] = {"archives": archives}
     for key, value in rows:
         portion.append([key.decode("utf-8", "surrogateescape"), value])
         size += len(key) + len(repr(value))

@@ -298,6 +298,8 @@ class RowsKept(TypedDict):
     rows: list[list[object]]
     archives: NotRequired[list[str]]
     """In the first of a base: folders with the segments from before it."""
+    redacted: NotRequired[bool]
+    """In the first: private words were replaced, for a bundle."""
 
 
 class Mounted(TypedDict):

@@ -13,11 +13,14 @@ import os
 import re
 import shutil
 import tarfile
+import tempfile
 from hashlib import sha256
 
 from attrs import frozen
 
 from layerlog.eventstore import disk, segments
+from layerlog.eventstore.base import ASIDE
+from layerlog.eventstore.base import write as write_base
 from layerlog.eventstore.damage import REDACTED, is_redacted
 from layerlog.eventstore.errors import InvalidImage, InvalidRequest, NotSupported
 from layerlog.eventstore.frame import HEADER_BYTES
@@ -69,7 +72,7 @@ def bundle(core: Core, path: str | os.PathLike[str], *, redact: bool = False) ->
             _add(tar, DOCUMENT, json.dumps(document, sort_keys=True).encode() + b"\n")
             words = _Words()
             if (based := journal.base()) is not None:
-                _add_base(tar, based, redact)
+                _add_base(tar, based, words if redact else None)
             for segment, start, stop in _pieces(journal, end):
                 data = os.pread(journal.read_fd(segment.number), stop.offset, 0)
                 _add(tar, f"{SEGMENTS}/{os.path.basename(segment.path)}", _redacted(journal, data, start, stop, words) if redact else data)
@@ -93,12 +96,16 @@ def _pieces(journal: Journal, end: Position) -> Iterator[tuple[segments.Segment,
         yield segment, segment.start(), stop
 
 
-def _add_base(tar: tarfile.TarFile, based: Base, redact: bool) -> None:
-    """What a compacted journal begins with. Raises NotSupported: its rows have no redacted form."""
-    if redact:
-        raise NotSupported("the history was compacted, and its base cannot be redacted: without --redact it can be bundled")
-    with open(based.path, "rb") as file:
-        _add(tar, f"{SEGMENTS}/{os.path.basename(based.path)}", file.read())
+def _add_base(tar: tarfile.TarFile, based: Base, words: _Words | None) -> None:
+    """What a compacted journal begins with; its rows redacted where *words* are given."""
+    name = f"{SEGMENTS}/{os.path.basename(based.path)}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = based.path
+        if words is not None:
+            write_base(folder, _redacted_rows(based, words), based.after(), based.segment.journal_id, [], redacted=True)
+            path = os.path.join(folder, ASIDE)
+        with open(path, "rb") as file:
+            _add(tar, name, file.read())
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -151,7 +158,7 @@ def _redacted_event(event: dict[str, Any], words: _Words) -> dict[str, Any]:
     for field in ("names", "names_history"):
         if field in found:
             found[field] = [words(name) for name in found[field]]
-    for field in ("metadata", "mount_label", "path"):
+    for field in ("metadata", "mount_label", "path", "archive"):
         if found.get(field):
             found[field] = words(found[field])
     if "flags" in found:
@@ -159,6 +166,21 @@ def _redacted_event(event: dict[str, Any], words: _Words) -> dict[str, Any]:
     if "options" in found:
         found["options"] = []
     return found
+
+
+def _redacted_rows(based: Base, words: _Words) -> list[tuple[bytes, Any]]:
+    """The rows of a base with the same placeholders as the commits after it; names and client keys stand in keys, too."""
+    found = []
+    for key, value in based.rows():
+        space, *parts = key.split(b"\0")
+        if space in (b"name", b"gone-name", b"k"):
+            parts[-1] = words(parts[-1].decode("utf-8", "surrogateescape")).encode()
+        if isinstance(value, dict):
+            value = _redacted_event(value, words)
+            if isinstance(value.get("row"), dict):
+                value["row"] = _redacted_event(value["row"], words)
+        found.append((b"\0".join([space, *parts]), value))
+    return sorted(found, key=lambda row: row[0])
 
 
 # --- replay

@@ -7,7 +7,7 @@ import os
 from layerlog.eventstore import archive, base, segments
 from layerlog.eventstore.errors import CorruptRecord, JournalError
 from layerlog.eventstore.state import State
-from layerlog.findings import CONTENT, MISSING, Finding
+from layerlog.findings import CONTENT, METADATA, MISSING, Finding
 from layerlog.projections.fold import FOLD_VERSION, fold
 
 TYPE_CHECKING = False
@@ -60,6 +60,9 @@ def committed(journal: Journal, compactions: list[Any]) -> Iterator[Finding]:
     """It is the one that a commit names. *compactions*: all JournalCompacted events that can be read."""
     found = base.newest(journal.segments_folder)
     if found is None:
+        return
+    if found.redacted:
+        yield _finding(METADATA, "its rows were redacted", f"{found.path} was made for a bundle; nothing proves what it says")
         return
     named = [event for event in compactions if event["through"] == found.sequence]
     if not named:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layerlog.eventstore import codec, events, segments
@@ -23,6 +23,8 @@ from tests.eventstore.declared import ENVELOPE, EVENT, TEXT, object_of
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that does something else meanwhile is no mistake."""
 GOLDENS = (("journal", ""), ("journal", "-mended"), ("base", ""))
 
 
@@ -31,6 +33,7 @@ def golden() -> list[dict[str, Any]]:
     return [*one, *mended, based]
 
 
+@PATIENT
 @given(st.lists(EVENT, min_size=1, max_size=3), ENVELOPE, st.none() | st.tuples(TEXT, TEXT))
 def test_every_payload_reads_as_it_was_written(made: list[Any], envelope: dict[str, Any], key: tuple[str, str] | None) -> None:
     """By the quick reader and by the schema, for any event of any type."""
@@ -52,6 +55,7 @@ def test_golden_journal_is_of_the_schema() -> None:
             assert structure_event(event) == event
 
 
+@PATIENT
 @given(st.data())
 def test_a_field_that_is_missing_is_refused(data: st.DataObject) -> None:
     event = data.draw(EVENT)
@@ -60,6 +64,7 @@ def test_a_field_that_is_missing_is_refused(data: st.DataObject) -> None:
         structure_event(event)
 
 
+@PATIENT
 @given(EVENT, TEXT.filter(bool))
 def test_a_field_that_is_not_declared_is_refused(event: dict[str, Any], name: str) -> None:
     if name not in EVENTS[event["type"]].__annotations__:
@@ -67,6 +72,7 @@ def test_a_field_that_is_not_declared_is_refused(event: dict[str, Any], name: st
             structure_event({**event, name: 1})
 
 
+@PATIENT
 @given(st.data())
 def test_a_value_of_another_type_is_refused(data: st.DataObject) -> None:
     """Nothing is made to fit: no number is taken for a text, no text for a list, no truth value for a number."""
@@ -96,6 +102,7 @@ def test_what_is_no_payload_is_refused(payload: bytes) -> None:
         structure_frame(payload)
 
 
+@PATIENT
 @given(object_of(events.LayerCreated))
 def test_structuring_changes_nothing(event: dict[str, Any]) -> None:
     before = copy.deepcopy(event)

@@ -269,6 +269,24 @@ def test_a_base_that_somebody_else_wrote_is_named(root: Path) -> None:
         assert [one.id for one in store.verify() if one.grade != "cosmetic"] == ["base"]
 
 
+def test_a_redacted_bundle_of_a_compacted_journal_says_nothing_private(root: Path, tmp_path: Path) -> None:
+    """And folds to the same shape: a name means the same thing in the base and in the commits after it."""
+    from layerlog.bundling import replay
+
+    with opened(root) as store:
+        store.compact("now", archive=tmp_path / "secret-place")
+        for layer in store.layers()[:3]:
+            store.set_names(layer.id, ["secret", *layer.names])
+        store.bundle(tmp_path / "bundle.tar", redact=True)
+        before = {key: len(row.get("names", ())) for key, row in rows_by_id(store).items()}
+    data = (tmp_path / "bundle.tar").read_bytes()
+    for word in (b"secret", b"layer-1", b"newest", LONG_TEXT[:100].encode(), b"secret-place"):
+        assert word not in data
+    with replay(tmp_path / "bundle.tar", tmp_path / "again") as again:
+        assert {key: len(row.get("names", ())) for key, row in rows_by_id(again).items()} == before
+        assert {one.grade for one in again.verify() if one.id == "base"} == {"metadata"}
+
+
 def test_a_bundle_of_a_compacted_journal_replays(root: Path, tmp_path: Path) -> None:
     from layerlog.bundling import replay
 
