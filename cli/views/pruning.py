@@ -19,11 +19,10 @@ def plan_view(plan: PrunePlan) -> RenderableType:
     """A row per thing, layers that go with an image indented below it; then the sum."""
     if not plan.going:
         return Text("nothing to delete", style=palette.QUIET)
-    table = new_table("ID", "KIND", "NAME", "SIZE>", "WHY")
+    table = new_table("NAME", "ID", "KIND", "SIZE>", "WHY")
     for one in plan.going:
         indent = "  " if one.with_image else ""
-        table.add_row(
-            indent + units.short(one.id), one.kind, names_text(one.names, palette.NAME), units.size(one.size) if one.size else "–", one.why
-        )
+        size = units.size(one.size) if one.size else "–"
+        table.add_row(names_text(one.names, palette.NAME), indent + units.short(one.id), one.kind, size, one.why)
     total = f"{units.count(len(plan.going), 'thing')}, {units.size(plan.size)}; planned on commit {plan.planned_on}"
     return Group(table, Text(total, style=palette.QUIET))

@@ -88,10 +88,10 @@ def _images(seen: Rows, everything: bool, before_ns: int, mounted: In[str]) -> I
         events = images.delete(seen, row["id"], True, busy=mounted)
         preview(_own(seen), events)
         items = sum(ref["size"] for ref in row.get("big_data", {}).values())
-        yield Going("image", row["id"], row.get("names", ()), "no container uses it" if row.get("names") else "it has no name", items)
+        yield Going("image", row["id"], row.get("names", ()), "no container" if row.get("names") else "no name", items)
         for layer_id in (one["id"] for one in events if one["type"] == "LayerDeleted"):
             layer = before.get(layer_id) or {}
-            yield Going("layer", layer_id, layer.get("names", ()), "only that image needs it", _bytes(layer), row["id"])
+            yield Going("layer", layer_id, layer.get("names", ()), "only its image needs it", _bytes(layer), row["id"])
 
 
 def _layers(seen: Rows, everything: bool, before_ns: int, mounted: In[str]) -> Iterator[Going]:
@@ -103,7 +103,7 @@ def _layers(seen: Rows, everything: bool, before_ns: int, mounted: In[str]) -> I
         if kept or row.get("pins") or row["id"] in mounted or row["created_ns"] >= before_ns or layer_rows.children(seen.domain, row["id"]):
             continue
         preview(_own(seen), layers.delete(seen, row["id"], True))
-        yield Going("layer", row["id"], row.get("names", ()), "no image and no container needs it", _bytes(row))
+        yield Going("layer", row["id"], row.get("names", ()), "nothing needs it", _bytes(row))
 
 
 def _stack(rows: Rows, top: str) -> list[str]:
