@@ -91,13 +91,15 @@ def records(core: Core, unreferenced_seconds: float) -> Iterator[Finding]:
             if (parent := row.get("parent")) and parent not in known:
                 proof = f"record of layer {row['id']} names parent {parent}, which has no record (layerlog why-gone {parent})"
                 yield Finding(METADATA, "layer", row["id"], f"layer {parent}: layer is missing", proof, REPAIR)
-        for row in images:
-            needed.update(one for top in _tops(row) for one in (top, *layer_rows.chain(rows, top)))
-            for layer_id in dict.fromkeys(one for top in _tops(row) for one in (top, *layer_rows.chain(rows, top))):
+        lent = [row for row in every(rows, "image") if row.get("read_only")]
+        for row in (*images, *lent):
+            chain = dict.fromkeys(one for top in _tops(row) for one in (top, *layer_rows.chain(rows, top)))
+            needed.update(() if row.get("read_only") else chain)
+            for layer_id in chain:
                 if layer_id not in known:
                     message = f"image {row['id']}: layer {layer_id}: image layer is missing"
                     proof = f"record of image {row['id']} needs layer {layer_id}, which has no record"
-                    yield Finding(METADATA, "image", row["id"], message, proof, REPAIR)
+                    yield Finding(METADATA, "image", row["id"], message, proof, REPAIR, bool(row.get("read_only")))
         for row in containers:
             own = row.get("layer", "")
             needed.update((own, *layer_rows.chain(rows, own)))

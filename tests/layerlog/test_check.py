@@ -14,6 +14,7 @@ from tests.layerlog.builders import tar
 if TYPE_CHECKING:
     from layerlog import Store
     from layerlog.findings import Finding
+    from tests.layerlog.conftest import OpenStore
 
 TWO = {"one": b"first\n", "two": b"second\n"}
 
@@ -111,3 +112,14 @@ def test_check_deletes_nothing_and_leaves_mounts_alone(store: Store) -> None:
     assert len(found(store)) == 1
     assert (store.sequence, store.mounts(), sorted(os.listdir(root))) == before
     store.unmount("L")
+
+
+def test_an_image_of_another_store_that_lost_its_layer_is_told_as_read_only(open_store: OpenStore) -> None:
+    lender = open_store("lender")
+    lender.create_layer(id="L")
+    lender.create_image("L", id="I")
+    lender.delete("L")
+    borrower = open_store("borrower", image_stores=[lender.root])
+    (finding,) = found(borrower)
+    assert (str(finding), finding.read_only) == ("image I: layer L: image layer is missing", True)
+    assert [one.read_only for one in found(lender)] == [False]
