@@ -68,10 +68,10 @@ def compare(old: View | None, new: View) -> Iterator[Change]:
     return iter(with_parents(found, folders))
 
 
-def with_parents(found: list[Change], folders: dict[bytes, Node], of_modified: bool = True) -> list[Change]:
-    """Sorted, and with every folder in which something changed; without *of_modified* only where something came or went."""
+def with_parents(found: list[Change], folders: dict[bytes, Node]) -> list[Change]:
+    """Sorted by path, and with every folder in which something changed."""
     paths = {change.path for change in found if change.path in folders}
-    for change in [change for change in found if of_modified or change.kind != MODIFY]:
+    for change in list(found):
         parent = change.path.rpartition(b"/")[0]
         while parent and parent not in paths:
             paths.add(parent)
@@ -119,7 +119,7 @@ def differs(was: os.stat_result, now: os.stat_result, was_maps: IDMaps | None = 
         return True
     if stat.S_ISDIR(now.st_mode):
         return False
-    return was.st_rdev != now.st_rdev or was.st_size != now.st_size or not _same_time(was.st_mtime_ns, now.st_mtime_ns)
+    return was.st_rdev != now.st_rdev or was.st_size != now.st_size or not same_time(was.st_mtime_ns, now.st_mtime_ns)
 
 
 def _inside(found: os.stat_result, maps: IDMaps | None) -> tuple[int, int]:
@@ -131,7 +131,8 @@ def _inside(found: os.stat_result, maps: IDMaps | None) -> tuple[int, int]:
     return maps.container(found.st_uid, found.st_gid)
 
 
-def _same_time(was: int, now: int) -> bool:
+def same_time(was: int, now: int) -> bool:
+    """Whether two times in nanoseconds are equal, as far as both have them."""
     if was == now:
         return True
     return was // _SECOND == now // _SECOND and (was % _SECOND == 0 or now % _SECOND == 0)

@@ -213,9 +213,7 @@ class Driver(Protocol):
     ) -> Iterator[bytes]:
         """The same as an uncompressed tar made by us: deterministic, sorted, ``.wh.`` whiteouts."""
 
-    def diff_size(
-        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
-    ) -> int:
+    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None) -> int:
         """Bytes of regular files in the diff; hard links once, folders 0."""
 
     def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:

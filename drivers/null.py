@@ -148,9 +148,7 @@ class Null:
     ) -> Iterator[bytes]:
         _no_contents()
 
-    def diff_size(
-        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
-    ) -> int:
+    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None) -> int:
         _no_contents()
 
     def open_file(self, layer_id: str, path: bytes) -> IO[bytes]:

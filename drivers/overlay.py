@@ -322,9 +322,7 @@ class Overlay(Home):
             changes = self._changes(layer_id, chain, against, maps, look=True)
             yield from DiffWriter(self._own_view(layer_id, chain), uid_maps, gid_maps).run(changes)
 
-    def diff_size(
-        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
-    ) -> int:
+    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None) -> int:
         from layerlog.drivers.sizes import size_of
         from layerlog.drivers.written import written_bytes
 

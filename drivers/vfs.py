@@ -115,9 +115,7 @@ class VFS(Home):
         with failing(self.name, "diff", layer_id):
             yield from DiffWriter(self._view(layer_id), uid_maps, gid_maps).run(self.changes(layer_id, chain, against, maps))
 
-    def diff_size(
-        self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None
-    ) -> int:
+    def diff_size(self, layer_id: str, chain: Sequence[str], against: Sequence[str] | None = None, maps: Maps | None = None) -> int:
         from layerlog.drivers.sizes import size_of
 
         with failing(self.name, "measuring", layer_id):

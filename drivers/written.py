@@ -6,12 +6,11 @@ costs as much as the change is big, not as much as the tree is.
 
 from __future__ import annotations
 
-import operator
 import os
 import stat
 
 from layerlog.drivers import whiteouts
-from layerlog.drivers.changes import ADD, DELETE, MODIFY, Change, differs, with_parents, xattrs
+from layerlog.drivers.changes import ADD, DELETE, MODIFY, Change, differs, same_time, xattrs
 from layerlog.drivers.trees import Below, Node, OpenFolders, OpenLayers, View, is_opaque
 
 TYPE_CHECKING = False
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def written(view: View, look: bool = True) -> Iterator[Change]:
-    """Changes of the nearest layer of *view* against all below it, sorted by path.
+    """Changes of the nearest layer of *view* against all below it, a folder directly before what is in it, names in order.
+
+    A folder in which nothing changed is listed when its own mode, owner, time or xattrs did, as the original lists it.
 
     Without *look* the paths of folders that are new as a whole are listed but not looked at: their ``node`` is None.
     """
@@ -47,8 +48,25 @@ def written(view: View, look: bool = True) -> Iterator[Change]:
                     folders[change.path] = change.node
                     inner = known if known is not None and known.is_folder else None
                     todo.append((change.path[1:], inner, hidden))
-    listed = with_parents(found, folders, of_modified=False)  # as the original's overlay driver, not as its comparison of trees
-    return iter(sorted(listed + new, key=operator.attrgetter("path")) if new else listed)
+    return iter(sorted(_with_parents(found, folders) + new, key=_as_walked))
+
+
+def _as_walked(change: Change) -> bytes:
+    return change.path.replace(b"/", b"\0")
+
+
+def _with_parents(found: list[Change], folders: dict[bytes, Node]) -> list[Change]:
+    """The folders above a name that came or went are listed, too, even when nothing about themselves changed."""
+    listed = {change.path for change in found if change.path in folders}
+    seen = {b""}
+    for change in [change for change in found if change.kind != MODIFY]:
+        parent = change.path.rpartition(b"/")[0]
+        while parent not in seen:
+            seen.add(parent)
+            if parent not in listed:
+                found.append(Change(MODIFY, parent, folders[parent]))
+            parent = parent.rpartition(b"/")[0]
+    return found
 
 
 def _new_folder(fd: int, path: bytes, new: list[Change]) -> list[bytes]:
@@ -112,4 +130,6 @@ def _one_folder(upper_fd: int, path: bytes, below: Below, hidden: bool) -> list[
 
 
 def _folder_differs(upper_fd: int, below: Below, name: bytes, known: Node, now: os.stat_result) -> bool:
-    return differs(known.found, now) or xattrs(upper_fd, name) != xattrs(below.descriptor(known.layers[0]), name)
+    if differs(known.found, now) or not same_time(known.found.st_mtime_ns, now.st_mtime_ns):
+        return True
+    return xattrs(upper_fd, name) != xattrs(below.descriptor(known.layers[0]), name)

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 IMAGES = os.environ.get("LAYERLOG_TEST_IMAGES", "")
 NAMES = sorted(name for name in os.listdir(IMAGES) if os.path.isdir(f"{IMAGES}/{name}/oci")) if IMAGES else []
-TRUTH = os.environ.get("LAYERLOG_TEST_TRUTH", "")  # the program that lists a root file system and compares two listings
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "images" / "truth.py"
+# The program that lists a root file system and compares two listings.
+TRUTH = os.environ.get("LAYERLOG_TEST_TRUTH", str(BESIDE) if BESIDE.is_file() else "")
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.skipif(not NAMES, reason="no real images here")]
 

@@ -19,10 +19,10 @@ import pytest
 from layerlog.drivers import tarsplit
 from layerlog.drivers.choose import open_driver, probe
 from layerlog.eventstore.errors import StoreError
-from tests.drivers import corpus
+from tests.drivers import corpus, tars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from layerlog.drivers.driver import Driver
@@ -195,3 +195,30 @@ def test_what_differs_from_the_original_differs_in_nothing_else(name: str, their
         assert ours.tree == original.tree
     if name in SAME_RECORD:
         assert ours.lines == original.lines
+
+
+PLAIN = tars.archive(*[tars.file(b"f%d" % number, bytes([number]) * 3000) for number in range(120)])
+ENDS: dict[str, Callable[[Callable[[bytes], bytes]], bytes]] = {
+    "whole": lambda pack: pack(PLAIN),
+    "in two frames": lambda pack: pack(PLAIN[:100_000]) + pack(PLAIN[100_000:]),
+    "with an empty frame after it": lambda pack: pack(PLAIN) + pack(b""),
+    "with junk after it": lambda pack: pack(PLAIN) + b"junkjunkjunk",
+    "with zeros after it": lambda pack: pack(PLAIN) + bytes(1000),
+    "cut off": lambda pack: pack(PLAIN)[:-9],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("name", [name for name in tars.COMPRESSIONS if name != "none"])
+def test_compressed_streams_are_taken_and_refused_as_the_original_does(name: str, end: str, tmp_path: Path) -> None:
+    data = ENDS[end](tars.COMPRESSIONS[name])
+    front = ["containers-storage", "-g", str(tmp_path / "graph"), "-R", str(tmp_path / "run"), "-s", "vfs", "import-layer"]
+    refused = subprocess.run(front, input=data, capture_output=True, check=False).returncode != 0
+    made = open_driver("vfs", str(tmp_path / "ours"))
+    made.setup()
+    staged = made.stage("l", [])
+    if refused:
+        with pytest.raises(StoreError):
+            staged.apply(io.BytesIO(data))
+    else:
+        assert staged.apply(io.BytesIO(data)).diff_size == len(PLAIN)
