@@ -37,7 +37,9 @@ def run(*command: str) -> Used:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": ROOT, "LC_ALL": "C.UTF-8"}
+    """Compiled modules are kept, as an installed command has them."""
+    here = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**here, "PYTHONPATH": ROOT, "LC_ALL": "C.UTF-8"}
 
 
 class Original:
@@ -72,9 +74,11 @@ class Command(Original):
 
 
 _PROGRAM = """
-import json, os, resource, sys, time
+import importlib, json, os, pkgutil, resource, sys, time
 from layerlog import Store
-import layerlog.contents, layerlog.drivers.applying, layerlog.drivers.changes, layerlog.drivers.tarsplit, layerlog.drivers.written
+import layerlog.contents, layerlog.drivers
+for module in pkgutil.iter_modules(layerlog.drivers.__path__):
+    importlib.import_module("layerlog.drivers." + module.name)
 
 def used():
     here = resource.getrusage(resource.RUSAGE_SELF)
