@@ -243,6 +243,10 @@ OPERATIONS: dict[str, Operation] = {
     "wipe": lambda store: store.wipe(),
     "pin": lambda store: store.pin("image", "keep"),
 }
+MAPS: dict[str, Any] = {field: [{"container_id": 0, "host_id": 100_000, "size": 65_536}] for field in ("uid_map", "gid_map")}
+if UID == 0:  # who may give files away
+    OPERATIONS["create_layer with other owners"] = lambda store: store.create_layer("middle", id="new", **MAPS)
+    OPERATIONS["create_container with other owners"] = lambda store: store.create_container("image", id="new", **MAPS)
 EPHEMERAL: dict[str, Operation] = {
     "delete_layer at once": lambda store: store.delete_layer("other"),
     "delete_container at once": lambda store: store.delete_container("box"),
