@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from layerlog.drivers import durable
 from layerlog.eventstore import disk
@@ -116,8 +116,20 @@ class Home:
     def setup(self) -> None:
         with failing(self.name, "set-up", "-"):
             disk.make_folders(os.path.dirname(self.home))
-            for folder in (self.home, *self._folders(), os.path.join(self.home, "staging"), os.path.join(self.home, "trash")):
-                durable.make_folder(folder, 0o700)
+            folders = (self.home, *self._folders(), os.path.join(self.home, "staging"), os.path.join(self.home, "trash"))
+            self._make_folders([folder for folder in folders if not os.path.isdir(folder)])
+
+    def _make_folders(self, missing: list[str]) -> None:
+        """Make folders, the outer before the inner; their names are durable, or they are not there."""
+        for folder in missing:
+            durable.make_folder(folder, 0o700)
+        try:
+            self._sync_folders(*(os.path.dirname(folder) for folder in missing))
+        except BaseException:
+            for folder in reversed(missing):
+                with suppress(OSError):  # somebody may have put something into it
+                    os.rmdir(folder)
+            raise
 
     def exists(self, layer_id: str) -> bool:
         return os.path.isdir(self.path(layer_id))
@@ -261,7 +273,8 @@ class Home:
 
     def _to_lost_and_found(self, path: str, name: str) -> str:
         folder = os.path.join(self.home, "lost+found")
-        durable.make_folder(folder, 0o700)
+        if not os.path.isdir(folder):
+            self._make_folders([folder])
         place = os.path.join(folder, name)
         count = 1
         while os.path.lexists(place):

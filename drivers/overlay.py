@@ -132,6 +132,8 @@ class Overlay(Home):
             scope = durable.SyncScope(self.home, self.sync_mode, self._staging(layer_id))
             try:
                 entries = self._fill(layer_id, chain, base)
+                if base is not None:  # to be committed where it is, and only then placed
+                    self._sync_folders(os.path.join(self.home, "staging"))
             except BaseException:
                 scope.close()
                 raise

@@ -57,6 +57,8 @@ class VFS(Home):
             try:
                 source = base if base is not None else (chain[0] if chain else None)
                 entries = self._fill(layer_id, source)
+                if base is not None:  # to be committed where it is, and only then placed
+                    self._sync_folders(os.path.join(self.home, "staging"))
             except BaseException:
                 scope.close()
                 raise

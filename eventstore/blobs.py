@@ -30,6 +30,7 @@ class Blobs:
     def __init__(self, folder: str, *, durable: bool = True) -> None:
         self.folder = folder
         self.durable = durable
+        self._named: set[str] = set()
 
     def path(self, digest: str) -> str:
         """Where that blob is or would be. Raises: InvalidDigest."""
@@ -69,7 +70,14 @@ class Blobs:
             disk.make_folders(folder)
             disk.rename(aside, path)
         if self.durable:
-            disk.sync_folder(folder)
+            self._sync(folder)
+
+    def _sync(self, folder: str) -> None:
+        """Make the names in *folder* durable, and, once for each, its own: whoever made it may not have come to that."""
+        disk.sync_folder(folder)
+        if folder not in self._named:
+            disk.sync_folder(os.path.dirname(folder))
+            self._named.add(folder)
 
     def _has_whole(self, digest: str, size: int) -> bool:
         """Whether the blob is there; one of another size was torn or rotted, and is replaced.
@@ -82,7 +90,7 @@ class Blobs:
         except FileNotFoundError:
             return False
         if whole and self.durable:
-            disk.sync_folder(os.path.dirname(path))
+            self._sync(os.path.dirname(path))
         return whole
 
     def has(self, digest: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from functools import wraps
 
 from layerlog.eventstore.errors import DiskError, StoreError
@@ -131,14 +132,20 @@ def make_folder(path: str, mode: int = 0o700) -> bool:
 
 
 def make_folders(path: str, mode: int = 0o700) -> None:
-    """Make a folder and what is missing above it, each one's name durable."""
+    """Make a folder and what is missing above it, each one's name durable. One whose name cannot be made durable is not there."""
     missing = []
     while path and not os.path.isdir(path):
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
-        make_folder(folder, mode)
-        sync_folder(os.path.dirname(folder) or ".")
+        made = make_folder(folder, mode)
+        try:
+            sync_folder(os.path.dirname(folder) or ".")
+        except BaseException:
+            if made:
+                with suppress(OSError):  # somebody may have put something into it
+                    os.rmdir(folder)
+            raise
 
 
 @typed

@@ -283,6 +283,9 @@ class Journal(Reader):
             tail.note_cut(self, ending.end, known)
         self._use_tail()
         tail.settle(self, self._tail_fd, ending.rewrite_from, ending.end)
+        if self.durable and ending.end.sequence <= 1:
+            for folder in (self.segments_folder, self.folder, os.path.dirname(self.folder)):
+                disk.sync_folder(folder)  # whoever made them may not have come to that, and nobody will look again
         if ending.in_damaged_segment:
             self._publish(self.position)
             self._open_segment(segments.WHY_DAMAGED, 0)
@@ -327,6 +330,9 @@ def make_first_segment(folder: str, genesis: bytes, *, durable: bool, time_ns: i
     """The journal appears with the rename of its first segment. Under the writer lock. *time_ns*: of commit 1; now."""
     segments_folder = os.path.join(folder, SEGMENTS)
     disk.make_folder(segments_folder)
+    for name in os.listdir(folder):
+        if name.startswith(GENESIS) and name != GENESIS:
+            disk.unlink(os.path.join(folder, name))  # somebody was cut off here before
     if durable:
         disk.without_copy_on_write(segments_folder)
     now = time_ns or time.time_ns()
@@ -336,5 +342,3 @@ def make_first_segment(folder: str, genesis: bytes, *, durable: bool, time_ns: i
     first, _ = _batch(segment.start(), [genesis], [now], journal_id[:8], False)
     disk.write_beside(os.path.join(folder, GENESIS), segment.header() + first, durable=durable)
     segments.make(segments_folder, segment, first, durable=durable)
-    if durable:
-        disk.sync_folder(folder)

@@ -115,9 +115,7 @@ def _compression(media_type: str) -> int:
 # --- layers
 
 
-def _orphan(
-    driver: Driver, blobs: Blobs, layer_id: str, known: tuple[KnownImage, int] | None, records: dict[str, _Record]
-) -> Orphan:
+def _orphan(driver: Driver, blobs: Blobs, layer_id: str, known: tuple[KnownImage, int] | None, records: dict[str, _Record]) -> Orphan:
     from layerlog.decide.adopting import Orphan
 
     chain = driver.chain_on_disk(layer_id)

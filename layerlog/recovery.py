@@ -7,6 +7,7 @@ decision table of CRASH.md; ``settle`` carries it out. A crash in the middle of 
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
 
 from layerlog.blob_keeping import collect_if_idle
@@ -248,4 +249,9 @@ def _half_done(core: Core) -> set[str]:
 
 
 def _remember_boot(core: Core) -> None:
-    disk.write_beside(core.folder("settled"), boot_id().hex().encode(), durable=False)
+    """Written in place: half of it is another boot, and then all is settled once more."""
+    fd = disk.open_to_write(core.folder("settled"), os.O_CREAT | os.O_TRUNC)
+    try:
+        disk.write_all(fd, boot_id().hex().encode())
+    finally:
+        os.close(fd)

@@ -185,8 +185,10 @@ WORDS: dict[str, Callable[[Teller, Any], list[Words]]] = {
     "TrashFreed": lambda teller, event: [("−", f"{units.count(len(event['entries']), 'deleted thing')} freed for good")],
     "Pinned": lambda teller, event: [("~", f"{teller.call(event['kind'], event['id'])} pinned ({event['pin']})")],
     "Unpinned": lambda teller, event: [("~", f"{teller.call(event['kind'], event['id'])} no longer pinned ({event['pin']})")],
-    "StoreMended": lambda teller, event: [("~", f"{event['tool']}: {one}") for one in event["did"]]
-    + [("−", f"{event['tool']}: lost {one}") for one in event.get("lost", ())],
+    "StoreMended": lambda teller, event: (
+        [("~", f"{event['tool']}: {one}") for one in event["did"]]
+        + [("−", f"{event['tool']}: lost {one}") for one in event.get("lost", ())]
+    ),
     "RowsRestated": lambda teller, event: [("~", f"{units.count(len(event['rows']), 'row')} as a checkpoint had them")],
     "JournalCompacted": lambda teller, event: [
         ("~", f"history up to commit {event['through']} folded into a base, {'archived' if event['archive'] else 'its segments dropped'}")

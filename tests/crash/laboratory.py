@@ -8,13 +8,14 @@ import os
 import random
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from layerlog import Store, recovery
 from layerlog.decide import settling
 from layerlog.eventstore import position
 from layerlog.eventstore.errors import OutcomeUnknown, StoreError
-from tests.crash import children, judge, power, seams, world
+from tests.crash import children, judge, operations, power, seams, world
 from tests.crash.judge import Expected
 
 if TYPE_CHECKING:
@@ -52,10 +53,13 @@ class Bench:
         ended = children.run(lambda say: world.make_store(self.prepared, driver), seed=7)
         assert ended.status == 0, ended.trace
 
-    def fresh(self) -> str:
-        """A copy of the prepared store at ``root``; whatever was there is unmounted and removed."""
+    def fresh(self, name: str = "") -> str:
+        """A copy of the prepared store at ``root``, or an empty folder; whatever was there is unmounted and removed."""
         self.clear()
-        copy(self.prepared, self.root)
+        if name in operations.BIRTH:
+            os.mkdir(self.root)
+        else:
+            copy(self.prepared, self.root)
         return self.root
 
     def clear(self) -> None:
@@ -79,7 +83,7 @@ class Bench:
             return run
 
         for place in range(every // 2, len(reference.calls), every):
-            self.fresh()
+            self.fresh(name)
             said = children.run(self.session(name, seams.Killer(place))).said
             shutil.rmtree(crashed, ignore_errors=True)
             copy(self.root, crashed)
@@ -97,7 +101,7 @@ class Bench:
         for place, (call, _) in enumerate(reference.calls):
             if place % every or not meets(call, number):
                 continue
-            self.fresh()
+            self.fresh(name)
             ended = children.run(self.failing_session(name, seams.Failer(place, number, lasting)))
             where = f"{name}: {errno.errorcode[number]}{' for good' if lasting else ''} at call {place} of {len(reference.calls)}, {call}"
             faults = [f"ended with {ended.status}: {ended.trace[-700:]}"] if ended.status else []
@@ -114,8 +118,8 @@ class Bench:
             seams.install(failer)
             unknown = False
             try:
-                with Store(self.root, driver=self.driver, retention=world.retention(name)) as store:
-                    for step in world.steps(name):
+                with Store(self.root, driver=self.driver, retention=operations.retention(name)) as store:
+                    for step in operations.steps(name):
                         step(store)
                     say(store.sequence)
                     told = True
@@ -137,8 +141,8 @@ class Bench:
 
         def run(say: Callable[[Any], None]) -> None:
             seams.install(watcher)
-            with Store(self.root, driver=self.driver, retention=world.retention(name)) as store:
-                for step in world.steps(name):
+            with Store(self.root, driver=self.driver, retention=operations.retention(name)) as store:
+                for step in operations.steps(name):
                     step(store)
                     watcher.acknowledge(store.sequence)
                     say(store.sequence)
@@ -147,7 +151,7 @@ class Bench:
 
     def reference(self, name: str) -> Reference:
         """The undisturbed run, its states read back commit by commit."""
-        self.fresh()
+        self.fresh(name)
         watcher = seams.Watcher()
 
         def run(say: Callable[[Any], None]) -> None:
@@ -155,6 +159,8 @@ class Bench:
             say(watcher.calls)
 
         before = children.run(lambda say: say(_looked_at(self.root, self.driver)))
+        if name in operations.BIRTH:
+            self.fresh(name)
         ended = children.run(run)
         assert ended.status == 0, ended.trace
         after = children.run(lambda say: say(_looked_at(self.root, self.driver, before.said[0][0])))
@@ -162,15 +168,18 @@ class Bench:
         _, first_states, first_trees = before.said[0]
         _, states, trees = after.said[0]
         merged = {layer: [one[layer] for one in (first_trees, trees) if layer in one] for layer in {*first_trees, *trees}}
-        if len(world.steps(name)) > 1:  # what a layer held between two steps was not seen
+        if len(operations.steps(name)) > 1:  # what a layer held between two steps was not seen
             merged = {layer: held for layer, held in merged.items() if len(held) == 2 and held[0] == held[1]}
         calls: list[tuple[str, int]] = ended.said[-1]
         return Reference(calls, Expected([first_states[0], *states], merged), before.said[0][0])
 
-    def power_cuts(self, name: str, most: int, forget: str = "", seed: int = 1) -> Iterator[tuple[str, list[str]]]:
-        """Cut the power before each flush and after each acknowledgement; judge up to about *most* disks of each moment."""
+    def power_cuts(self, name: str, most: int, forget: str = "", seed: int = 1, every: int = 1) -> Iterator[tuple[str, list[str]]]:
+        """Cut the power before each flush and after each acknowledgement; judge up to about *most* disks of each moment.
+
+        *every*: of all these disks judge one in so many, by dice.
+        """
         reference = self.reference(name)
-        self.fresh()
+        self.fresh(name)
         start, recorder = power.Disk.of(self.root), power.Recorder(forget)
 
         def run(say: Callable[[Any], None]) -> None:
@@ -183,10 +192,61 @@ class Bench:
         for cut in power.cuts(start, ended.said[0]):
             said = [] if cut.acknowledged is None else [cut.acknowledged]
             for which, disk in power.states(cut, most, dice):
+                if every > 1 and dice.randrange(every):
+                    continue
                 self.clear()
                 disk.write_to(self.root, leave_out=frozenset((b"run",)))
                 if faults := self.judged(reference, said, booted=True):
                     yield f"{name}: power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
+
+    def dropped(self, name: str, most: int, every: int = 1, seed: int = 1) -> Iterator[tuple[str, list[str]]]:
+        """Let each *every*-th flush fail and lose what it should have flushed; the caller tries once more; then cut the power."""
+        reference = self.reference(name)
+        flushes = sum(call in seams.SYNCS for call, _ in reference.calls)
+        last, dice = len(reference.expected.states) - 1, random.Random(seed)
+        for number in range(every // 2, flushes, every):
+            self.fresh(name)
+            start, dropper = power.Disk.of(self.root), power.Dropper(number)
+            ended = children.run(self.stubborn_session(name, dropper))
+            where = f"{name}: flush {number} of {flushes} failed"
+            if ended.status:
+                yield where, [f"ended with {ended.status}: {ended.trace[-700:]}"]
+                continue
+            for cut in power.cuts(start, ended.said[0]):
+                said = [] if cut.acknowledged is None else [min(cut.acknowledged, reference.start + last)]
+                for which, disk in power.states(cut, most, dice) if said or cut.place == len(ended.said[0]) else ():
+                    self.clear()
+                    disk.write_to(self.root, leave_out=frozenset((b"run",)))
+                    if faults := self.judged(reference, said, booted=True):
+                        yield f"{where}, then a power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
+
+    def stubborn_session(self, name: str, recorder: power.Recorder) -> Callable[[Callable[[Any], None]], None]:
+        """Each step that fails is tried once more, but for one of which nobody knows whether it failed."""
+
+        def run(say: Callable[[Any], None]) -> None:
+            seams.install(recorder)
+            store = self.opened(name)
+            with suppress(OutcomeUnknown):
+                for step in operations.steps(name):
+                    try:
+                        step(store)
+                    except OutcomeUnknown:
+                        raise
+                    except StoreError:
+                        step(store)
+                recorder.acknowledge(store.sequence)
+            with suppress(StoreError):
+                store.close()
+            say(recorder.trace)
+
+        return run
+
+    def opened(self, name: str) -> Store:
+        """The store, opened at the second attempt if the first one fails."""
+        for _ in range(2):
+            with suppress(StoreError):
+                return Store(self.root, driver=self.driver, retention=operations.retention(name))
+        raise AssertionError("does not open at the second attempt")
 
     def judged(self, reference: Reference, said: list[Any], booted: bool = False, full: bool = False) -> list[str]:
         """The verdict on ``root``, from a process that opens it as any other would. *said*: the last commit acknowledged, if any.
@@ -228,7 +288,7 @@ class Bench:
             if partial and size > 1:
                 parts += sorted({1, size // 2, size - 1, *(edge for edge in (512, 4096) if edge < size)})
             for part in parts:
-                self.fresh()
+                self.fresh(name)
                 ended = children.run(self.session(name, seams.Killer(place, part)))
                 where = f"{name}: killed at call {place} of {len(reference.calls)}, {call}" + (f", {part} bytes in" if part else "")
                 if ended.status != children.KILLED:

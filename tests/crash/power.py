@@ -8,6 +8,7 @@ which is less than any file system gives: what survives here survives there.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 TORN = (512, 4096)
 ACK = "acknowledged"
+DROPPED = "dropped"
+"""A flush that failed: the pages of that file (None: of every file) are clean in memory and never reach the disk."""
 _ATTRIBUTES = frozenset(("chmod", "fchmod", "chown", "fchown", "lchown", "utime", "setxattr", "removexattr"))
 _CONTENTS = frozenset(("sendfile", "copy_file_range", "ftruncate", "truncate", "posix_fallocate", "clone_file"))
 Change = tuple[Any, ...]
@@ -128,6 +131,21 @@ def _attributes(path: Any, follow: bool = True) -> dict[str, Any]:
     }
 
 
+class Dropper(Recorder):
+    """Flush number *at* fails, and what it should have flushed is lost, as Linux does it; every later flush succeeds."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def _flush(self, name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        self.at -= 1
+        if self.at != -1:
+            return super()._flush(name, real, args)
+        self.trace.append((DROPPED, None if name == "syncfs" else os.fstat(args[0]).st_ino))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 class Disk:
     """Inodes by number: their attributes, contents, and for folders the names in them."""
 
@@ -167,7 +185,7 @@ class Disk:
         return other
 
     def apply(self, change: Change) -> None:
-        """Make one change; one whose folder or source never came to be is impossible and is passed over."""
+        """Make one change; a rename whose source never came to be is impossible and is passed over."""
         kind = change[0]
         if kind == "write":
             _, number, offset, data = change
@@ -182,14 +200,13 @@ class Disk:
             self.attributes.setdefault(number, attributes)
             if stat.S_ISDIR(attributes["mode"]):
                 self.names.setdefault(number, {})
-            if folder in self.names:
-                self.names[folder][name] = number
+            self.names.setdefault(folder, {})[name] = number  # what is in a folder may be durable before its own name is
         elif kind == "gone":
             self.names.get(change[1], {}).pop(change[2], None)
         elif kind == "rename":
             _, old_folder, old, new_folder, new = change
-            if old in self.names.get(old_folder, {}) and new_folder in self.names:
-                self.names[new_folder][new] = self.names[old_folder].pop(old)
+            if old in self.names.get(old_folder, {}):
+                self.names.setdefault(new_folder, {})[new] = self.names[old_folder].pop(old)
 
     def write_to(self, root: str, leave_out: frozenset[bytes]) -> None:
         """Make these files below *root*, which must not exist; what was on a tmpfs (*leave_out*, at the top) is gone."""
@@ -279,6 +296,8 @@ def cuts(start: Disk, trace: list[Change]) -> Iterator[Cut]:
             for one in flushed:
                 durable.apply(one)
             pending = [one for one in pending if not any(one is other for other in flushed)]
+        elif kind == DROPPED:
+            pending = [one for one in pending if one[0] not in ("write", "contents") or change[1] not in (None, one[1])]
         else:
             pending.append(change)
     yield Cut(durable.copy(), list(pending), acknowledged, len(trace))

@@ -6,15 +6,15 @@ import sys
 import time
 
 from layerlog import Store
-from tests.crash import world
+from tests.crash import operations, world
 
 
 def main(root: str, driver: str, layout: str, name: str) -> None:
     """Run it and say up to which commit it is acknowledged."""
     world.LAYOUT = layout
     time.time = lambda: 1_800_000_000.0
-    with Store(root, driver=driver, retention=world.retention(name)) as store:
-        for step in world.steps(name):
+    with Store(root, driver=driver, retention=operations.retention(name)) as store:
+        for step in operations.steps(name):
             step(store)
             print(store.sequence, flush=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import world
+from tests.crash import operations
 from tests.crash.conftest import LONG, told
 from tests.crash.device import disks
 from tests.crash.recorded import Recorded
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.crash, pytest.mark.root]
 KINDS = list(disks.KINDS) if LONG else ["ext4"]
 QUICK = ["import_layer", "delete_layer at once", "apply three times", "load, delete, load"]
-NAMES = [*world.OPERATIONS, *world.EPHEMERAL, *world.SEQUENCES] if LONG else QUICK
+NAMES = [*operations.OPERATIONS, *operations.EPHEMERAL, *operations.SEQUENCES] if LONG else QUICK
 MOST, EVERY = (6, 1) if LONG else (2, 7)
 
 

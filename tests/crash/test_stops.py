@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import world
+from tests.crash import operations
 from tests.crash.conftest import LONG, told
 
 if TYPE_CHECKING:
     from tests.crash.laboratory import Bench
 
 pytestmark = pytest.mark.crash
-EVERY = 1 if LONG else 9
+EVERY = 1 if LONG else 13
 
 
-@pytest.mark.parametrize("name", [*world.OPERATIONS, *world.EPHEMERAL])
+@pytest.mark.parametrize("name", [*operations.OPERATIONS, *operations.EPHEMERAL, *operations.BIRTH])
 def test_a_killed_operation_is_wholly_there_or_wholly_absent(bench: Bench, name: str) -> None:
     faults = list(bench.stops(name, partial=LONG, every=EVERY))
     assert not faults, told(faults)
@@ -28,7 +28,7 @@ def test_a_write_that_was_cut_short_counts_for_nothing(bench: Bench, name: str) 
     assert not faults, told(faults)
 
 
-@pytest.mark.parametrize("name", world.SEQUENCES)
+@pytest.mark.parametrize("name", operations.SEQUENCES)
 def test_what_was_acknowledged_before_the_kill_is_there(bench: Bench, name: str) -> None:
     faults = list(bench.stops(name, partial=False, every=1 if LONG else 29))
     assert not faults, told(faults)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import world
+from tests.crash import operations
 from tests.crash.conftest import LONG, told
 from tests.crash.laboratory import Bench
 from tests.file_systems import btrfs_folder
@@ -29,7 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         shutil.rmtree(folder / "bench", ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", [*world.OPERATIONS, *world.EPHEMERAL] if LONG else QUICK)
+@pytest.mark.parametrize("name", [*operations.OPERATIONS, *operations.EPHEMERAL] if LONG else QUICK)
 def test_a_killed_operation_is_wholly_there_or_wholly_absent(bench: Bench, name: str) -> None:
     faults = list(bench.stops(name, partial=False, every=1 if LONG else 23))
     assert not faults, told(faults)
