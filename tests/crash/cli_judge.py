@@ -36,7 +36,7 @@ class Opened:
         status, output = self.run(noun, "--json")
         try:
             if status:
-                raise ValueError(f"exit status {status}")
+                raise ValueError(f"exit status {status}: {shown(output)}")
             return json.loads(output or "[]") or []
         except ValueError as error:
             raise Refused(f"{noun}: {error}") from error
@@ -91,7 +91,7 @@ def contents(store: Opened) -> list[str]:
     for layer in store.listing("layers"):
         status, output = store.run("diff", "-u", layer["id"])
         if status:
-            faults.append(f"layer {layer['id']} gives no diff")
+            faults.append(f"layer {layer['id']} gives no diff: {shown(output)}")
         elif "diff-digest" in layer and layer["diff-digest"] != f"sha256:{hashlib.sha256(output).hexdigest()}":
             faults.append(f"layer {layer['id']} has another digest")
     for image in store.listing("images"):
@@ -109,10 +109,15 @@ def goes_on(store: Opened, probe: str) -> list[str]:
         ["create-image", "-i", "probe-image", "-n", "probe:1", "probe"],
         ["delete-image", "probe-image"],
     ):
-        status, _ = store.run(*words)
+        status, output = store.run(*words)
         if status:
-            return [f"{words[0]} fails"]
+            return [f"{words[0]} fails: {shown(output)}"]
     return []
+
+
+def shown(output: bytes) -> str:
+    """The end of what a program said."""
+    return output[-300:].decode(errors="replace")
 
 
 def leftovers(store: Opened) -> list[str]:

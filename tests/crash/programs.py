@@ -14,7 +14,7 @@ from tests.crash import world
 
 
 class Program(Protocol):
-    """What a program of that language must tell: its exit status and standard output."""
+    """What a program of that language must tell: its exit status and standard output, and after a failure what it said of it."""
 
     name: str
     own_check: bool
@@ -35,7 +35,7 @@ class Original:
         """Run one command."""
         command = [self.name, "--debug=false", "-g", root, "-R", run_root, "-s", driver, *words]
         ended = subprocess.run(command, capture_output=True, env={"PATH": os.environ["PATH"]}, stdin=subprocess.DEVNULL)
-        return ended.returncode, ended.stdout
+        return ended.returncode, ended.stdout if ended.returncode == 0 else ended.stdout + ended.stderr
 
     def boots(self) -> None:
         """It knows a boot by its run root alone."""
@@ -60,24 +60,28 @@ class Ours:
 
     def run(self, root: str, run_root: str, driver: str, words: list[str]) -> tuple[int, bytes]:
         """Run one command."""
-        with tempfile.TemporaryFile() as output:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             pid = os.fork()
             if pid == 0:
                 status = 125
                 try:
-                    status = self._main(output.fileno(), ["--debug=false", "-g", root, "-R", run_root, "-s", driver, *words])
+                    status = self._main(
+                        output.fileno(), errors.fileno(), ["--debug=false", "-g", root, "-R", run_root, "-s", driver, *words]
+                    )
                 finally:
                     os._exit(status)
             _, waited = os.waitpid(pid, 0)
             output.seek(0)
-            return os.waitstatus_to_exitcode(waited), output.read()
+            errors.seek(0)
+            status = os.waitstatus_to_exitcode(waited)
+            return status, output.read() if status == 0 else output.read() + errors.read()
 
-    def _main(self, fd: int, words: list[str]) -> int:
+    def _main(self, output: int, errors: int, words: list[str]) -> int:
         from layerlog.cli.main import main
         from layerlog.eventstore import position
 
-        os.dup2(fd, 1)
-        os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+        os.dup2(output, 1)
+        os.dup2(errors, 2)
         sys.stdout = io.TextIOWrapper(io.FileIO(1, "wb", closefd=False), write_through=True)
         os.environ["LAYERLOG_RETENTION"] = "0"  # as the original: what is deleted is gone
         position._boot_id = self.boot

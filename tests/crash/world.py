@@ -14,7 +14,6 @@ import os
 import tarfile
 from typing import Any
 
-
 from layerlog import Store
 from layerlog.eventstore.errors import StoreError
 
