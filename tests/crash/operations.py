@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from layerlog.eventstore.errors import NotSupported
 from tests.crash import world
 
 if TYPE_CHECKING:
@@ -74,6 +76,17 @@ def _shutdown(store: Store) -> None:
     store.shutdown(force=True)
 
 
+def _dedup(store: Store) -> None:
+    with suppress(NotSupported):  # where no file system shares blocks
+        store.dedup()
+
+
+def _files(store: Store) -> None:
+    with store.digest_lock("sha256:" + "a" * 64):
+        store.set_container_directory_file("box", "file", b"lasting")
+        store.set_container_run_directory_file("box", "file", b"until the next boot")
+
+
 def _save(store: Store) -> None:
     list(store.diff("middle", compression=2))
 
@@ -129,6 +142,10 @@ OPERATIONS: dict[str, Operation] = {
     "add_names": lambda store: store.add_names("other", ["a", "b"], "layer"),
     "remove_names": lambda store: store.remove_names("base", ["base-name"], "layer"),
     "folders of a container and an image": _folders,
+    "files of a container": _files,
+    "dedup": _dedup,
+    "prune": lambda store: store.prune(everything=True),
+    "apply a plan of prune": lambda store: store.apply_plan(store.plan_prune(everything=True)),
     "shutdown": _shutdown,
     "gc": lambda store: store.gc(),
     "with a key": lambda store: store.given(key="job-7").create_layer("middle", id="new"),
@@ -139,6 +156,7 @@ EPHEMERAL: dict[str, Operation] = {
     "delete_layer at once": lambda store: store.delete_layer("other"),
     "delete_container at once": lambda store: store.delete_container("box"),
     "wipe at once": lambda store: store.wipe(),
+    "prune at once": lambda store: store.prune(everything=True),
     "free_expired": lambda store: store.free_expired(),
 }
 """The same with retention 0: what is deleted is freed in the same call."""

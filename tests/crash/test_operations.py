@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.crash
 READS = frozenset(
-    "Store.at Store.before_close Store.begins Store.blame Store.bundle Store.chain_sizes Store.changes Store.check "
-    "Store.commit_at Store.container_size Store.diff_size Store.diff_state Store.follow Store.growth Store.head "
-    "Store.history Store.image_size Store.mount_count Store.mounted Store.on_commit Store.parent_owners "
-    "Store.plan_compaction Store.plan_undo Store.save Store.sequence_at Store.status Store.trash Store.verify Store.who "
-    "Store.why_gone Store.close Sandbox.changes".split()
+    "Sandbox.changes Store.at Store.before_close Store.begins Store.blame Store.bundle Store.chain_sizes Store.changes "
+    "Store.check Store.close Store.commit_at Store.container_by_layer Store.container_size Store.diff_size Store.diff_state "
+    "Store.follow Store.from_container_directory Store.from_container_run_directory Store.growth Store.head Store.history "
+    "Store.image_size Store.images_by_top_layer Store.layer_size Store.layers_by_compressed_digest "
+    "Store.layers_by_toc_digest Store.layers_by_uncompressed_digest Store.lists Store.lookup Store.mount_count "
+    "Store.mounted Store.on_commit Store.parent_owners Store.plan_compaction Store.plan_prune Store.plan_undo Store.save "
+    "Store.sequence_at Store.status Store.trash Store.verify Store.version Store.who Store.why_gone".split()
 )
 """Methods that change nothing in the store (``save`` and ``bundle`` write elsewhere, ``close`` ends every scenario)."""
 
