@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerlog.eventstore.errors import NotSupported
 from tests.crash import world
@@ -152,6 +152,10 @@ OPERATIONS: dict[str, Operation] = {
     "transaction of names": _transaction_of_names,
     "sandbox with snapshot": _sandbox_snapshot,
 }
+MAPS: dict[str, Any] = {field: [{"container_id": 0, "host_id": 100_000, "size": 65_536}] for field in ("uid_map", "gid_map")}
+if world.UID == 0:  # who may give files away
+    OPERATIONS["create_layer with other owners"] = lambda store: store.create_layer("middle", id="new", **MAPS)
+    OPERATIONS["create_container with other owners"] = lambda store: store.create_container("image", id="new", **MAPS)
 EPHEMERAL: dict[str, Operation] = {
     "delete_layer at once": lambda store: store.delete_layer("other"),
     "delete_container at once": lambda store: store.delete_container("box"),

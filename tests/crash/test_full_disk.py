@@ -73,6 +73,16 @@ def empty(point: Path) -> None:
     os.sync()
 
 
+def occupied(root: str) -> dict[str, int]:
+    """Every name below *root*, and the bytes on the disk behind it."""
+    found = {}
+    for where, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = os.path.join(where, name)
+            found[os.path.relpath(path, root)] = os.lstat(path).st_blocks * 512 if name in files else 0
+    return found
+
+
 @pytest.fixture(params=["vfs", "overlay"])
 def full(request: pytest.FixtureRequest, disk: Path) -> tuple[str, str, Path]:
     """A store on a full disk: root, driver, and the disk."""
@@ -104,7 +114,7 @@ def test_what_needs_room_fails_with_a_typed_error_and_leaves_no_byte(full: tuple
     root, driver, disk = full
     large = world.tar(*((f"file-{number}", os.urandom(MIB)) for number in range(40)))
     with Store(root, driver=driver) as store:
-        before = judge.describe(store)
+        before, bytes_before = judge.describe(store), occupied(root)
         for operation in (
             lambda: store.import_layer(io.BytesIO(large), id="large"),
             lambda: store.set_big_data("image", "image", "large", os.urandom(4 * MIB)),
@@ -113,6 +123,7 @@ def test_what_needs_room_fails_with_a_typed_error_and_leaves_no_byte(full: tuple
             with pytest.raises(StoreError):
                 operation()
             assert judge.leftovers(store) == []
+            assert occupied(root) == bytes_before
         assert judge.describe(store) == before
     empty(disk)
     assert judge.goes_on(root, driver) == []
