@@ -27,7 +27,7 @@ HELP = (switch("--help", "Print usage", "help"), switch("-help", "", "old_help",
 
 def main(program: str, words: list[str]) -> int:
     """Run one command line; *program* is how the user called it."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"argv": words}
     if not words:
         return _usage(1)
     try:
@@ -75,6 +75,11 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
         return _help(command, word, before)
     run = Run(command, word, values, arguments, compat=True, opener=open_store)
     run.words = rest[1:]
+    if values["unshare"]:
+        from layerlog.cli.unshare import again
+
+        if (status := again(run)) is not None:
+            return status
     try:
         try:
             _ = run.store if command.store else None

@@ -25,7 +25,7 @@ USAGE_STATUS = 125
 
 def main(words: list[str]) -> int:
     """Run one command line."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"argv": words}
     try:
         rest = parse((*STORE_FLAGS, *PEOPLE_FLAGS), words, values)
     except BadFlag as bad:
@@ -50,6 +50,11 @@ def run_words(command: Command, rest: list[str], values: dict[str, Any], opener:
     if isinstance(run, int):
         return run
     try:
+        if values["unshare"] and "argv" in values:
+            from layerlog.cli.unshare import again
+
+            if (status := again(run)) is not None:
+                return status
         return act(run)
     finally:
         run.close()

@@ -18,15 +18,38 @@ def unshare(run: Run) -> int:
     By util-linux' unshare(1): a namespace must be entered by a freshly started program (DESIGN §5), and that one
     knows how to use newuidmap. The store is closed before.
     """
+    run.close()
+    return _inside(run.arguments or [os.environ.get("SHELL") or "/bin/sh"])
+
+
+CONFIGURED = "_CONTAINERS_USERNS_CONFIGURED"
+"""Set inside, as the original sets it: who sees it is there already."""
+
+
+def again(run: Run) -> int | None:
+    """``--unshare``: the same command line once more, inside a user namespace; None when we are in it already."""
+    import sys
+
+    import layerlog
+
+    if os.environ.get(CONFIGURED):
+        return None
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(layerlog.__file__)))
+    paths = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    door = ["compat"] if run.compat else []
+    return _inside(["env", f"PYTHONPATH={paths}", f"{CONFIGURED}=done", sys.executable, "-m", "layerlog", *door, *run.values["argv"]])
+
+
+def _inside(words: list[str]) -> int:
     import shutil
     import subprocess
+    import sys
 
     helper = shutil.which("unshare")
     if helper is None:
         raise NotSupported("unshare needs the program unshare of util-linux (apt install util-linux)")
-    words = run.arguments or [os.environ.get("SHELL") or "/bin/sh"]
-    run.close()
     maps = ["--map-root-user", "--map-auto"] if shutil.which("newuidmap") and _has_ranges() else ["--map-root-user"]
+    sys.stdout.flush()
     return subprocess.run([helper, "--user", "--mount", *maps, "--", *words], check=False).returncode
 
 

@@ -300,3 +300,20 @@ def test_batch_answers_2000_look_ups_in_a_second(ll: Door) -> None:
     shown = ll("batch", stdin=b"exists a\n" * 2000)
     assert shown.out == "a: true\n" * 2000
     assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("door", ["layerlog", "compat"])
+def test_unshare_runs_the_same_command_line_as_root_of_a_user_namespace(where: list[str], tmp_path: Path, door: str) -> None:
+    import shutil
+    import subprocess
+    import sys
+
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False).returncode:
+        pytest.skip("the kernel refuses user namespaces here")
+    program = [sys.executable, "-m", "layerlog", *(["compat"] if door == "compat" else [])]
+    words = ["--unshare", *where, "create-layer", "-i", "inside"]
+    made = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "inside\n", "")
+    seen = subprocess.run([*program, *where, "unshare", "--", "cat", "/proc/self/uid_map"], capture_output=True, text=True, check=True)
+    assert seen.stdout.split()[0] == "0"
+    assert seen.stdout.split()[2] != "4294967295"
