@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from layerlog.decide.common import names_free
-from layerlog.eventstore.errors import DuplicateID, NotInTrash
-from layerlog.projections import images, trash
+from layerlog.eventstore.errors import DuplicateID, LayerHasChildren, LayerUsedByContainer, LayerUsedByImage, NotInTrash
+from layerlog.projections import images, layers, trash
 from layerlog.projections.items import Row, get
 
 TYPE_CHECKING = False
@@ -95,6 +95,8 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     if not row["kept"]:
         raise NotInTrash(asked=row["id"])
     names_free(rows, kind, was.get("names", []))
+    if kind == "container":
+        _layer_is_its_own(rows, was["layer"])
     events: Events = []
     for layer_id in _needed_layers(kind, was):
         try:
@@ -102,6 +104,21 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
         except NotInTrash as gone:
             raise NeededLayerGone(asked=f"{kind} {row['id'][:12]}", needed=gone.data["asked"]) from gone
     return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
+
+
+def _layer_is_its_own(rows: Rows, layer_id: str) -> None:
+    """A container's layer that was brought back alone may be somebody else's ground by now; it would go with the container.
+
+    Raises LayerHasChildren, LayerUsedByImage, LayerUsedByContainer.
+    """
+    if get(rows, "layer", layer_id) is None:
+        return
+    for child in layers.children(rows, layer_id):
+        raise LayerHasChildren(id=layer_id, holder_id=child)
+    for image_id in layers.image_tops(rows, layer_id):
+        raise LayerUsedByImage(id=layer_id, holder_id=image_id)
+    if (owner := layers.container_of(rows, layer_id)) is not None:
+        raise LayerUsedByContainer(id=layer_id, holder_id=owner)
 
 
 def _needed_layers(kind: str, was: Row) -> list[str]:

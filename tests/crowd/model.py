@@ -177,6 +177,7 @@ class Model:
         held = {name for image in self.images.values() for name in image["names"]}
         found = ["DuplicateImageName"] if kind == "image" and held & set(row["names"]) else []
         found += ["DuplicateID"] if item in here else []
+        found += self.no_delete_layer(row["layer"]) if kind == "container" and row["layer"] in self.layers else []
         layer = row if kind == "layer" else row["layer"]
         while layer and layer not in self.layers:
             if ("layer", layer) not in self.trash:

@@ -147,6 +147,27 @@ def test_pairs_of_damages(prepared: tuple[Path, str], tmp_path: Path, capsys: py
         shutil.rmtree(folder)
 
 
+def test_a_journal_that_was_compacted_and_then_damaged_is_salvaged(
+    prepared: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.copy(prepared[0] / "store", tmp_path / "store")
+    with Store(tmp_path / "store", retention=0) as store:
+        store.empty_trash()
+        image = next(one for one in store.images() if "built:latest" in one.names)
+        for number in range(40):
+            store.set_metadata(image.id, str(number % 10) * 30_000)
+        assert store.compact(before=store.sequence).through > 0
+    healthy = state(tmp_path / "store")
+    broken = world.Broken(tmp_path, prepared[1], thrown=False)
+    path, at = world.frame(broken, b'"metadata":"9999', payload=True)
+    world.garble(path, at)
+    talk = follow(tmp_path / "store", [], capsys)
+    assert not judge(tmp_path / "store", healthy, talk)
+    now = state(tmp_path / "store")
+    assert {key: value for key, value in now.items() if key[0] != "image"} == {k: v for k, v in healthy.items() if k[0] != "image"}
+    assert {key[1] for key in now} == {key[1] for key in healthy}
+
+
 def test_a_plan_changes_nothing(prepared: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.copy(prepared[0] / "store", tmp_path / "store")
     broken = world.Broken(tmp_path, prepared[1])

@@ -45,12 +45,12 @@ def make(folder: Path, driver: str) -> None:
 class Broken:
     """A copy of the store that something is done to."""
 
-    def __init__(self, folder: Path, driver: str) -> None:
+    def __init__(self, folder: Path, driver: str, thrown: bool = True) -> None:
         self.root, self.driver = folder / "store", driver
         self.own, self.home = self.root / f"{driver}-layerlog", self.root / driver
         with Store(self.root, driver=driver, read_only=True) as store:
             self.rows: dict[str, list[Any]] = {"layer": store.layers(), "image": store.images(), "container": store.containers()}
-            self.entry = store.trash()[0].entry
+            self.entry = store.trash()[0].entry if thrown else ""
         self.image = next(one for one in self.rows["image"] if "built:latest" in one.names)
         layers = {one.id: one for one in self.rows["layer"]}
         self.top = layers[self.image.layer]
