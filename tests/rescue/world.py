@@ -60,7 +60,7 @@ class Broken:
 
     @property
     def segments(self) -> list[Path]:
-        return sorted((self.own / "journal").iterdir())
+        return sorted((self.own / "journal").glob("*.segment"))
 
     def layer(self, layer_id: str) -> Path:
         """The layer's folder."""
