@@ -93,6 +93,7 @@ FRIENDLY_MODULES = {
     "compact": "compacting",
     "bundle": "keeping",
     "replay": "keeping",
+    "migrate": "migrating",
     "mounts": "mounts",
     "recover": "rescue",
     "rebuild": "rescue",

@@ -47,6 +47,7 @@ VERSIONS: dict[str, int] = {
     "RunStarted": 1,
     "StoreMended": 1,
     "RowsRestated": 1,
+    "StoreMigrated": 1,
 }
 """The version of each event type that this code writes. A type that is not here cannot be read."""
 

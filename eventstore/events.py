@@ -302,6 +302,14 @@ class RowsKept(TypedDict):
     """In the first: private words were replaced, for a bundle."""
 
 
+class StoreMigrated(TypedDict):
+    """All layers were made again in another driver; from this commit on the store lives there."""
+
+    type: Literal["StoreMigrated"]
+    old: str
+    new: str
+
+
 class Mounted(TypedDict):
     """Run journal: one more mount of a layer."""
 
@@ -361,6 +369,7 @@ Event = (
     | StoreWiped
     | StoreMended
     | RowsRestated
+    | StoreMigrated
     | JournalCompacted
     | RowsKept
     | Mounted

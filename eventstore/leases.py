@@ -14,7 +14,7 @@ import weakref
 from hashlib import sha256
 
 from layerlog.eventstore import disk, ofd
-from layerlog.eventstore.errors import DiskError, InUse
+from layerlog.eventstore.errors import DiskError, InUse, JournalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class Leases:
         try:
             return disk.open_to_write(path, os.O_CREAT)
         except FileNotFoundError:
+            if not os.path.isdir(os.path.dirname(self.folder)):
+                raise JournalError(f"{os.path.dirname(self.folder)} is gone: the store was moved or migrated; open it anew") from None
             disk.make_folders(self.folder)
             os.close(disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT))
             return disk.open_to_write(path, os.O_CREAT)

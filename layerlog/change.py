@@ -32,6 +32,9 @@ SPLIT_LEASE = ".split"
 Decide = Callable[["Rows"], list["Any"]]
 
 
+_WITH_FILES = frozenset(("LayerOpenedForWriting", "LayerDeleted", "LayerRestored", "StoreWiped"))
+
+
 class _PlanAgain(StoreError):
     """The state moved between plan and lock: more layers are touched than leases are held for."""
 
@@ -77,6 +80,7 @@ def _commit(core: Core, decide: Decide, what: str, reserve: bool) -> Committed:
         if terms.expected is not None:
             unchanged_since(rows, events, terms.expected)
         _blobs_there(core, events)
+        _in_this_driver(core, rows, events)
         return events
 
     committed = core.ledger.commit(decide_checked, envelope=terms.envelope, key=terms.key, fingerprint=what, reserve=reserve)
@@ -85,6 +89,16 @@ def _commit(core: Core, decide: Decide, what: str, reserve: bool) -> Committed:
 
         tell(core, committed)
     return committed
+
+
+def _in_this_driver(core: Core, rows: Rows, events: list[Any]) -> None:
+    """Raise StoreMigrated when contents were put where the store no longer is: another process migrated it meanwhile."""
+    if any("contents" in event or event["type"] in _WITH_FILES for event in events):
+        moved = rows.own.get(key("store", "driver"))
+        if moved is not None and moved["driver"] != core.driver_name:
+            from layerlog.recovery import StoreMigrated
+
+            raise StoreMigrated(root=core.root, driver=moved["driver"])
 
 
 def outcome(core: Core, committed: Committed, kind: str, item_id: str) -> Row:

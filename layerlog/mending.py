@@ -82,7 +82,7 @@ class Mending:
     def whole(self) -> bool:
         """Whether there is nothing to mend."""
         adopted = [*self.early.events, *self.adoption.events, *self.adoption.lose]
-        return not (self.lost or self.restated or adopted or self.moves or self.remains.notes())
+        return not (self.lost or adopted or self.moves or self.remains.notes())
 
 
 def plan(root: str, run_root: str, driver_name: str, tool: str, remains: Remains) -> Mending:

@@ -67,6 +67,7 @@ class Opened(Core):
         if image_store or transient:
             raise NotSupported("this class opens no split and no transient store")
         self.terms = Terms(envelope(actor=actor, reason=reason, command=command, arguments=arguments, key=key), key, expected)
+        self.driver_asked = driver is not None
         self.driver_name = choose_home(self.root, driver) or first_working_driver(self.root)
         self.image_roots = self._image_roots(image_stores)
         self._open(sync)
@@ -100,9 +101,20 @@ class Opened(Core):
             self.leases = Leases(os.path.join(folder, "leases"))
             self.recovered = [] if self.is_read_only else self._recover()
             """What recovery did while opening: (layer ID, steps)."""
-        except BaseException:
+        except BaseException as error:
             self.ledger.close()
-            raise
+            if not self._moved_by(error):
+                raise
+            self._open(sync)
+
+    def _moved_by(self, error: BaseException) -> bool:
+        """Whether recovery just finished a migration, and the store may be opened where it is now: no driver was asked for."""
+        from layerlog.recovery import StoreMigrated
+
+        if not isinstance(error, StoreMigrated) or self.driver_asked:
+            return False
+        self.driver_name, self.lazy.driver = error.driver, None
+        return True
 
     def _recover(self) -> list[tuple[str, list[str]]]:
         """Settle what a crash or a boot left. Nobody works here and nothing happened: one look at two files."""

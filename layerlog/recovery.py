@@ -32,6 +32,15 @@ SWEEP_LEASE = ".sweep"
 """Held by what touches more layers than leases can be open for; IDs never start with a dot."""
 SANDBOX_LEASE = ".sandbox-"
 COMPACT_LEASE = ".compact"
+MIGRATE_LEASE = ".migrate"
+
+
+class StoreMigrated(StoreError):
+    """The store lives in another driver now. Data: ``root``, ``driver``."""
+
+    driver = ""
+    message = "the store in {root} was migrated to {driver}; open it anew"
+    hint = "layerlog --storage-driver {driver} …"
 
 
 def recover(core: Core) -> list[tuple[str, list[str]]]:
@@ -48,6 +57,10 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
         pass  # what the dead wrote and did not publish counts from here on
     if core.ledger.has_damage():
         return []
+    if MIGRATE_LEASE in suspects:
+        from layerlog.migrating import settle_migration
+
+        settle_migration(core)
     _end_sandboxes(core, suspects, booted)
     _end_compaction(core, suspects, booted)
     layers = {one for one in suspects if not one.startswith(".")}

@@ -135,6 +135,15 @@ def _journal_compacted(rows: Rows, event: Row, meta: Meta) -> Iterator[RowChange
     yield key("store", "compacted"), {**event, "sequence": meta.sequence, "time_ns": meta.time_ns}
 
 
+def _store_migrated(rows: Rows, event: Row, meta: Meta) -> Iterator[RowChange]:
+    """The old tree waits in the trash like a deleted layer."""
+    entry = f"old-tree-{event['old']}"
+    yield key("store", "driver"), {"driver": event["new"], "old": event["old"], "sequence": meta.sequence, "entry": entry}
+    row = {"id": entry, "created_ns": meta.time_ns, "order": meta.sequence << ORDER_BITS, "changed": meta.sequence, "generation": 0}
+    row["flags"] = {"OldTree": event["old"]}
+    yield from trash.thrown("layer", row, True, meta.sequence, meta.time_ns)
+
+
 _HANDLERS: dict[str, Callable[[Rows, Row, Meta], Iterator[RowChange]]] = {
     "StoreCreated": _store_created,
     "LayerCreated": _create("layer"),
@@ -161,6 +170,7 @@ _HANDLERS: dict[str, Callable[[Rows, Row, Meta], Iterator[RowChange]]] = {
     "StoreWiped": _store_wiped,
     "StoreMended": lambda rows, event, meta: iter(()),
     "RowsRestated": _rows_restated,
+    "StoreMigrated": _store_migrated,
 
 
     "JournalCompacted": _journal_compacted,

@@ -189,6 +189,7 @@ WORDS: dict[str, Callable[[Teller, Any], list[Words]]] = {
         [("~", f"{event['tool']}: {one}") for one in event["did"]]
         + [("−", f"{event['tool']}: lost {one}") for one in event.get("lost", ())]
     ),
+    "StoreMigrated": lambda teller, event: [("~", f"store migrated from {event['old']} to {event['new']}")],
     "RowsRestated": lambda teller, event: [("~", f"{units.count(len(event['rows']), 'row')} as a checkpoint had them")],
     "JournalCompacted": lambda teller, event: [
         ("~", f"history up to commit {event['through']} folded into a base, {'archived' if event['archive'] else 'its segments dropped'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layerlog.decide.common import names_free
-from layerlog.eventstore.errors import DuplicateID, LayerHasChildren, LayerUsedByContainer, LayerUsedByImage, NotInTrash
+from layerlog.eventstore.errors import Conflict, DuplicateID, LayerHasChildren, LayerUsedByContainer, LayerUsedByImage, NotInTrash
 from layerlog.projections import images, layers, trash
 from layerlog.projections.items import Row, get
 
@@ -94,6 +94,8 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
         raise DuplicateID(kind=kind, id=row["id"])
     if not row["kept"]:
         raise NotInTrash(asked=row["id"])
+    if was.get("flags", {}).get("OldTree"):
+        raise Conflict(f"{row['id']} is the tree of another driver: layerlog migrate --to {was['flags']['OldTree']} goes back")
     names_free(rows, kind, was.get("names", []))
     if kind == "container":
         _layer_is_its_own(rows, was["layer"])

@@ -1,0 +1,151 @@
+"""A store moves to another driver: every layer verified, one commit, the old tree in the trash; killed anywhere it goes on or back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerlog import Store
+from layerlog.cli.main import main
+from layerlog.drivers.driver import MountOptions
+from layerlog.eventstore.errors import Conflict, ContentsDamaged, InvalidRequest, StoreError
+from layerlog.migrating import migrate
+from layerlog.recovery import StoreMigrated
+from tests.crash import children, seams
+from tests.layerlog.litter import left_behind
+from tests.rescue import world
+from tests.rescue.test_damage import state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LONG = os.environ.get("LAYERLOG_CRASH") == "long"
+WAYS = (("vfs", "overlay"), ("overlay", "vfs"))
+KILLS = 12
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-to-{way[1]}")
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
+    """A healthy store, its driver, and the other one."""
+    folder = tmp_path_factory.mktemp("migrate")
+    world.make(folder, request.param[0])
+    yield folder, *request.param
+    shutil.rmtree(folder)
+
+
+def looked_at(root: Path) -> dict[tuple[str, str], Any]:
+    """What there is, with the trees of containers; the diff of a layer that was opened differs from driver to driver."""
+    found = state(root)
+    with Store(root) as store:
+        assert [str(finding) for finding in store.check()] == []
+        for layer in store.layers():
+            if layer.opened or layer.contents is None:
+                found["layer", layer.id] = (*found["layer", layer.id], tree(store, layer.id))
+    return found
+
+
+def tree(store: Store, layer_id: str) -> dict[str, str]:
+    """Every file of a layer as its users see it."""
+    top = Path(store.driver.mount(layer_id, store.chain(layer_id), MountOptions()))
+    found = {}
+    for path in sorted(top.rglob("*")):
+        found[str(path.relative_to(top))] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else oct(path.lstat().st_mode)
+    store.driver.unmount(layer_id)
+    return found
+
+
+def test_everything_is_there_in_the_other_driver(
+    prepared: tuple[Path, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, old, new = prepared
+    world.copy(folder / "store", tmp_path / "store")
+    before = looked_at(tmp_path / "store")
+    where = ["layerlog", "--graph", str(tmp_path / "store"), "migrate", "--to", new]
+    assert main(where) == 0
+    assert "nothing was changed yet" in capsys.readouterr().out
+    assert main([*where, "--yes"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "next: layerlog check"
+    assert looked_at(tmp_path / "store") == before
+    with Store(tmp_path / "store") as store:
+        assert store.driver_name == new
+        assert [one.id for one in store.trash()] == [f"old-tree-{old}"]
+        with pytest.raises(Conflict, match=f"migrate --to {old}"):
+            store.restore(f"old-tree-{old}")
+        store.empty_trash()
+        assert left_behind(store) == []
+    assert sorted(name for name in os.listdir(tmp_path / "store") if name.startswith(old)) == []
+
+
+def test_a_damaged_layer_stops_it_and_nothing_is_left(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+    folder, old, new = prepared
+    world.copy(folder / "store", tmp_path / "store")
+    world.file_changed(world.Broken(tmp_path, old))
+    with Store(tmp_path / "store") as store, pytest.raises(ContentsDamaged):
+        migrate(store, new)
+    assert sorted(name for name in os.listdir(tmp_path / "store") if name.startswith(new)) == []
+    with Store(tmp_path / "store") as store:
+        assert store.recovered == []
+        assert store.driver_name == old
+
+
+def test_what_is_mounted_or_made_meanwhile_is_not_left_behind(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+    folder, old, new = prepared
+    world.copy(folder / "store", tmp_path / "store")
+    with Store(tmp_path / "store") as store:
+        box = store.containers()[0]
+        store.mount(box.id)
+        with pytest.raises(Conflict, match="unmount everything first"):
+            migrate(store, new)
+        store.unmount(box.id)
+        with pytest.raises(InvalidRequest):
+            migrate(store, old)
+        with Store(tmp_path / "store") as other:
+            migrate(store, new)
+            with pytest.raises(StoreError):
+                other.import_layer(io.BytesIO(b""))
+            with pytest.raises(StoreError):
+                other.delete_image(other.images()[0].id)
+    assert not (tmp_path / "store" / f"{old}-layerlog").exists()
+
+
+def test_killed_anywhere_it_goes_on_or_back(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+    folder, old, new = prepared
+    before = looked_at(folder / "store")
+    root = tmp_path / "store"
+
+    def session(watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
+        def run(say: Callable[[Any], None]) -> None:
+            seams.install(watcher)
+            migrate(Store(root), new)
+            say(watcher.calls)
+
+        return run
+
+    world.copy(folder / "store", root)
+    calls = children.run(session(seams.Watcher())).said[0]
+    every = 1 if LONG else len(calls) // KILLS
+    last = [] if LONG else range(len(calls) - 9, len(calls))
+    ended = set()
+    for place in sorted({*range(every // 2, len(calls), every), *last}):
+        shutil.rmtree(root)
+        world.copy(folder / "store", root)
+        died = children.run(session(seams.Killer(place)))
+        assert died.status == children.KILLED, died.trace
+        with Store(root) as store:
+            ended.add(store.driver_name)
+            found = store.driver_name
+        assert looked_at(root) == before, f"killed at call {place} of {len(calls)}, {calls[place]}"
+        other = old if found == new else new
+        assert sorted(name for name in os.listdir(root) if name.startswith(other)) == [], f"killed at call {place}, {calls[place]}"
+    assert ended == {old, new}
+
+
+def test_the_old_driver_by_name_says_where_the_store_is(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+    assert StoreMigrated(root="r", driver="overlay").advice() == "layerlog --storage-driver overlay …"
