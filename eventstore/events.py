@@ -15,6 +15,8 @@ state before. Rules of evolution: a new optional field needs no new version; any
 # No `from __future__ import annotations`: as texts, Python 3.11 would take every NotRequired field for required, and cattrs reads them.
 from typing import Literal, NotRequired, TypedDict
 
+from layerlog.eventstore.rescue_events import RowsRestated, StoreMended, StoreMigrated
+
 Kind = Literal["layer", "image", "container"]
 
 
@@ -263,23 +265,6 @@ class StoreWiped(TypedDict):
     kept: bool
 
 
-class StoreMended(TypedDict):
-    """What a tool for the worst day did (``recover``, ``salvage``, ``rebuild``, ``repair``, ``import``), in words."""
-
-    type: Literal["StoreMended"]
-    tool: str
-    did: list[str]
-    lost: NotRequired[list[str]]
-    """What it could not bring back."""
-
-
-class RowsRestated(TypedDict):
-    """Rows as a checkpoint had them, where the commits that made them are lost. Null: the row is gone."""
-
-    type: Literal["RowsRestated"]
-    rows: dict[str, object]
-
-
 class JournalCompacted(TypedDict):
     """Commits up to ``through``, whose frame has that ``hash``, are folded into the base with that SHA-256."""
 
@@ -300,14 +285,6 @@ class RowsKept(TypedDict):
     """In the first of a base: folders with the segments from before it."""
     redacted: NotRequired[bool]
     """In the first: private words were replaced, for a bundle."""
-
-
-class StoreMigrated(TypedDict):
-    """All layers were made again in another driver; from this commit on the store lives there."""
-
-    type: Literal["StoreMigrated"]
-    old: str
-    new: str
 
 
 class Mounted(TypedDict):
