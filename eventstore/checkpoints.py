@@ -251,6 +251,12 @@ class Checkpoints:
             if last - after < kept and self._run_is_there(start, start + kept):
                 self._remove(after, last)
 
+    def drop_from(self, sequence: int) -> None:
+        """Remove every run that holds what this commit made of its payload; they are made again."""
+        for after, last in self._listing():
+            if last >= sequence:
+                self._remove(after, last)
+
     def clear(self) -> None:
         """Remove every run; they are made again."""
         for after, last in self._listing():

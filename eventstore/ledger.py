@@ -19,9 +19,10 @@ from layerlog.eventstore.errors import NoSpace, ReadOnlyStore, RetryMismatch, St
 from layerlog.eventstore.group import Group, Seat
 from layerlog.eventstore.history import History
 from layerlog.eventstore.journal import Journal
-from layerlog.eventstore.requests import Committed, Request
+from layerlog.eventstore.requests import Committed, Exclusive, Reading, Request, fail, requests_in
 from layerlog.eventstore.rows import Overlay, Rows
 from layerlog.eventstore.state import Meta, State, fold_commit, key_row
+from layerlog.eventstore.tail import overwrite_payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,46 +36,6 @@ if TYPE_CHECKING:
 
 PATIENT_AFTER = 64
 """From so many commits of its own on, a process is taken to live long."""
-
-
-class Reading:
-    """``with ledger.reading() as rows``: the state stands still inside."""
-
-    __slots__ = ("_ledger",)
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __enter__(self) -> Rows:
-        ledger = self._ledger
-        ledger._state_lock.acquire()
-        try:
-            ledger.catch_up()
-        except BaseException:
-            ledger._state_lock.release()
-            raise
-        ledger._standing_still += 1
-        return ledger._state.rows
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger._standing_still -= 1
-        self._ledger._state_lock.release()
-
-
-class Exclusive:
-    """``with ledger.exclusively() as rows``: nobody commits inside, and rows are the newest state."""
-
-    __slots__ = ("_ledger", "_seat")
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._seat: Seat | None = None
-
-    def __enter__(self) -> Rows:
-        return self._ledger._enter_exclusive()
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger._leave_exclusive()
 
 
 class Ledger(History):
@@ -105,8 +66,9 @@ class Ledger(History):
         self._state_lock = threading.RLock()
         self._standing_still = 0  # readings open in the thread that holds the state lock
         self._group = Group(self._run)
-        self._state = State(self.folder, self._reader, fold, fold_version=fold_version, may_write=not read_only and durable)
+        self._state = self._new_state()
         self._state.replay(self._reader.position)
+        self._state.redacted.clear()
         if self._state.has_units:
             self._state.flush(self._state_lock)
         _open_ledgers.add(self)
@@ -183,9 +145,24 @@ class Ledger(History):
             if self._standing_still or not self._reader.refresh():
                 return False
             moved = self._state.replay(self._reader.position)
+            self._start_over_if_redacted()
         if self._state.has_units:
             self._state.flush(self._state_lock)
         return moved
+
+    def _start_over_if_redacted(self) -> None:
+        """Fold anew what was folded from payloads that are others now. Under the state lock."""
+        if not self._state.redacted:
+            return
+        self._state.checkpoints.drop_from(min(self._state.redacted))
+        self._reader.damage.clear()
+        self._state = self._new_state()
+        self._state.replay(self._reader.position)
+        self._state.redacted.clear()
+
+    def _new_state(self) -> State:
+        may_write = not self.read_only and self.durable
+        return State(self.folder, self._reader, self._fold, fold_version=self._fold_version, may_write=may_write)
 
     # --- committing ---------------------------------------------------------------------------------
 
@@ -227,7 +204,7 @@ class Ledger(History):
 
     def _run(self, batch: list[Seat]) -> None:
         """Commit a batch; sets each request's outcome or error."""
-        requests = _requests_in(batch)
+        requests = requests_in(batch)
         try:
             writer = self._open_writer()
             writer.begin()
@@ -240,21 +217,21 @@ class Ledger(History):
         except NoSpace as error:
             self._without_room(writer, requests, error)
         except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
-            _fail(requests, error)
+            fail(requests, error)
         finally:
             writer.end()
 
     def _without_room(self, writer: Journal, requests: list[Request], error: NoSpace) -> None:
         """The disk is full: changes that free room go alone, the others fail."""
         leaving = [request for request in requests if request.reserve and request.error is None]
-        _fail([request for request in requests if not request.reserve], error)
+        fail([request for request in requests if not request.reserve], error)
         if len(leaving) == len(requests):
-            _fail(requests, error)
+            fail(requests, error)
             return
         try:
             self._commit_batch(writer, leaving)
         except BaseException as again:  # noqa: BLE001 - handed to its caller, who raises it
-            _fail(leaving, again)
+            fail(leaving, again)
 
     def _commit_batch(self, writer: Journal, requests: list[Request]) -> None:
         """The one way to change: catch up, decide, write, fold, answer. Under the writer lock."""
@@ -289,13 +266,16 @@ class Ledger(History):
                 if point.sequence > self._state.position.sequence:  # else a reader of ours saw it published and folded it before us
                     self._state.apply(request.changes, point.sequence)
                     self._state.stand_at(point)
+                    self._state.note_redacted(request.outcome.events if request.outcome else [])
             self._reader.follow(writer)
+            self._start_over_if_redacted()
 
     def _catch_up_to(self, writer: Journal) -> None:
         with self._state_lock:
             if writer.position.sequence > self._state.position.sequence:
                 self._reader.follow(writer)
                 self._state.replay(writer.position)
+                self._start_over_if_redacted()
 
     def _decided(self, request: Request, rows: Rows, sequence: int, time_ns: int) -> bool:
         """Decide one request and fold it; False when there is nothing to write."""
@@ -362,20 +342,17 @@ class Ledger(History):
         self._writer.end()
         self._group.leave()
 
+    def forget_from(self, sequence: int) -> None:
+        """Remove the checkpoints of what follows that commit. Only inside ``exclusively``."""
+        self._state.checkpoints.drop_from(sequence)
+
+    def overwrite_payload(self, segment: int, offset: int, payload: bytes) -> None:
+        """Replace the payload of the frame there by one of equal length (FORMAT.md §4); durable. Only inside ``exclusively``."""
+        overwrite_payload(self._reader, segment, offset, payload)
+
     def has_damage(self) -> bool:
         """Whether records are lost, met now or when checkpoints were made: what seems unclaimed may be claimed by one of them."""
         return self._state.lost > 0 or any(not found.mended for found in self._reader.damage.values())
-
-
-def _requests_in(batch: list[Seat]) -> list[Request]:
-    """The group runs what the ledger submitted."""
-    return [seat for seat in batch if isinstance(seat, Request)]
-
-
-def _fail(requests: list[Request], error: BaseException) -> None:
-    for request in requests:
-        if request.error is None and (request.outcome is None or request.payload):
-            request.error = error
 
 
 def _legible(key: bytes) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from layerlog.eventstore.ledger import Ledger
     from layerlog.eventstore.rows import Rows
 
     Event = Any
@@ -62,3 +63,55 @@ class Request(Seat):
         self.outcome: Committed | None = None
         self.payload = b""
         self.changes: dict[bytes, Any] = {}
+
+
+def requests_in(batch: list[Seat]) -> list[Request]:
+    """The group runs what the ledger submitted."""
+    return [seat for seat in batch if isinstance(seat, Request)]
+
+
+def fail(requests: list[Request], error: BaseException) -> None:
+    """Hand *error* to all that were not settled yet."""
+    for request in requests:
+        if request.error is None and (request.outcome is None or request.payload):
+            request.error = error
+
+
+class Reading:
+    """``with ledger.reading() as rows``: the state stands still inside."""
+
+    __slots__ = ("_ledger",)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __enter__(self) -> Rows:
+        ledger = self._ledger
+        ledger._state_lock.acquire()
+        try:
+            ledger.catch_up()
+        except BaseException:
+            ledger._state_lock.release()
+            raise
+        ledger._standing_still += 1
+        return ledger._state.rows
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger._standing_still -= 1
+        self._ledger._state_lock.release()
+
+
+class Exclusive:
+    """``with ledger.exclusively() as rows``: nobody commits inside, and rows are the newest state."""
+
+    __slots__ = ("_ledger", "_seat")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seat: Seat | None = None
+
+    def __enter__(self) -> Rows:
+        return self._ledger._enter_exclusive()
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger._leave_exclusive()

@@ -133,6 +133,8 @@ class State:
         """The last commit that changed a row, for rows changed since ``base_sequence``."""
         self.lost = 0
         """Commits before ``base_sequence`` that could not be read when the checkpoints were made."""
+        self.redacted: set[int] = set()
+        """Commits that were said to be redacted since this state was begun: their rows are of the old payloads."""
         self._flushing = threading.Lock()
         self._units: list[_Unit] = []
         self._flushed = 0
@@ -195,8 +197,15 @@ class State:
 
     def folded(self, commit: Commit) -> dict[bytes, Any]:
         """Row changes of a commit on top of these rows."""
+        self.note_redacted(commit.events)
         meta = Meta(commit.sequence, commit.time_ns, commit.envelope.get("actor", ""))
         return fold_commit(self.fold, self.rows, meta, commit.events, commit.key, commit.fingerprint)
+
+    def note_redacted(self, events: list[Event]) -> None:
+        """Take notice of what a commit says of the payloads of others."""
+        for event in events:
+            if event["type"] == "PayloadRedacted":
+                self.redacted.update(event["sequences"])
 
     # --- checkpoints --------------------------------------------------------------------------------
 

@@ -289,3 +289,17 @@ def keep(journal: Reader, name: str, data: bytes) -> None:
     except OSError as error:
         if error.errno not in disk.NO_ROOM:
             raise
+
+
+def overwrite_payload(journal: Reader, number: int, offset: int, payload: bytes) -> None:
+    """Put a redacted payload in the place of the one that the frame at *offset* has. Under the writer lock; can be repeated."""
+    path = journal.segment(number).path
+    fd = disk.open_to_write(path)
+    try:
+        frame = Frame(number, os.pread(fd, HEADER_BYTES, offset))
+        if frame.offset != offset or frame.length != len(payload):
+            raise JournalError(f"{path}: no commit of {len(payload)} bytes at {offset}")
+        disk.pwrite_all(fd, payload, offset + HEADER_BYTES)
+        disk.fdatasync(fd)
+    finally:
+        os.close(fd)

@@ -14,21 +14,21 @@ import re
 import shutil
 import tarfile
 import tempfile
-from hashlib import sha256
 
 from attrs import frozen
 
 from layerlog.eventstore import disk, segments
 from layerlog.eventstore.base import ASIDE
 from layerlog.eventstore.base import write as write_base
-from layerlog.eventstore.damage import REDACTED, is_redacted
-from layerlog.eventstore.errors import InvalidImage, InvalidRequest, NotSupported
+from layerlog.eventstore.damage import is_redacted
+from layerlog.eventstore.errors import InvalidImage, InvalidRequest
 from layerlog.eventstore.frame import HEADER_BYTES
 from layerlog.eventstore.genesis import journal_folder
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.position import Position, boot_id
 from layerlog.eventstore.reading import SEGMENTS
 from layerlog.eventstore.schema import SchemaBroken, structure_frame
+from layerlog.redacting import Words, redact_event, redact_payload
 from layerlog.store import Store
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ def bundle(core: Core, path: str | os.PathLike[str], *, redact: bool = False) ->
         document = {"format": FORMAT, "sequence": end.sequence, "head": head, "redacted": redact}
         with os.fdopen(made, "w+b") as out, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             _add(tar, DOCUMENT, json.dumps(document, sort_keys=True).encode() + b"\n")
-            words = _Words()
+            words = Words()
             if (based := journal.base()) is not None:
                 _add_base(tar, based, words if redact else None)
             for segment, start, stop in _pieces(journal, end):
@@ -96,7 +96,7 @@ def _pieces(journal: Journal, end: Position) -> Iterator[tuple[segments.Segment,
         yield segment, segment.start(), stop
 
 
-def _add_base(tar: tarfile.TarFile, based: Base, words: _Words | None) -> None:
+def _add_base(tar: tarfile.TarFile, based: Base, words: Words | None) -> None:
     """What a compacted journal begins with; its rows redacted where *words* are given."""
     name = f"{SEGMENTS}/{os.path.basename(based.path)}"
     with tempfile.TemporaryDirectory() as folder:
@@ -117,17 +117,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 # --- redaction
 
 
-class _Words:
-    """Placeholders in order of appearance: the same word gets the same one, and tells nothing of it."""
-
-    def __init__(self) -> None:
-        self._given: dict[str, str] = {}
-
-    def __call__(self, word: str) -> str:
-        return self._given.setdefault(word, f"w{len(self._given) + 1}")
-
-
-def _redacted(journal: Journal, data: bytes, start: Position, stop: Position, words: _Words) -> bytes:
+def _redacted(journal: Journal, data: bytes, start: Position, stop: Position, words: Words) -> bytes:
     found = bytearray(data)
     for frame in journal.frames(start, stop):
         if frame.payload is not None and not is_redacted(frame.payload):
@@ -136,39 +126,7 @@ def _redacted(journal: Journal, data: bytes, start: Position, stop: Position, wo
     return bytes(found)
 
 
-def redact_payload(payload: bytes, words: _Words) -> bytes:
-    """The payload without what may be private, of the same length. Raises NotSupported when that has no room."""
-    document = json.loads(payload)
-    kept: dict[str, Any] = {"envelope": {}, "events": [_redacted_event(event, words) for event in document["events"]]}
-    command = document["envelope"].get("command")
-    if "key" in document:
-        kept.update(key=words(document["key"]), print="")
-    for envelope in ({"command": command, "redacted": 1} if command else {}, {}):
-        kept["envelope"] = envelope
-        rest = b'",' + json.dumps(kept, separators=(",", ":")).encode("ascii")[1:-1]
-        room = len(payload) - len(REDACTED) - 64 - len(rest) - 1
-        if room >= 0:
-            rest += b" " * room + b"}"
-            return REDACTED + sha256(rest).hexdigest().encode("ascii") + rest
-    raise NotSupported("a record is too short to be redacted at its length")
-
-
-def _redacted_event(event: dict[str, Any], words: _Words) -> dict[str, Any]:
-    found = dict(event)
-    for field in ("names", "names_history"):
-        if field in found:
-            found[field] = [words(name) for name in found[field]]
-    for field in ("metadata", "mount_label", "path", "archive"):
-        if found.get(field):
-            found[field] = words(found[field])
-    if "flags" in found:
-        found["flags"] = {}
-    if "options" in found:
-        found["options"] = []
-    return found
-
-
-def _redacted_rows(based: Base, words: _Words) -> list[tuple[bytes, Any]]:
+def _redacted_rows(based: Base, words: Words) -> list[tuple[bytes, Any]]:
     """The rows of a base with the same placeholders as the commits after it; names and client keys stand in keys, too."""
     found = []
     for key, value in based.rows():
@@ -176,9 +134,9 @@ def _redacted_rows(based: Base, words: _Words) -> list[tuple[bytes, Any]]:
         if space in (b"name", b"gone-name", b"k"):
             parts[-1] = words(parts[-1].decode("utf-8", "surrogateescape")).encode()
         if isinstance(value, dict):
-            value = _redacted_event(value, words)
+            value = redact_event(value, words)
             if isinstance(value.get("row"), dict):
-                value["row"] = _redacted_event(value["row"], words)
+                value["row"] = redact_event(value["row"], words)
         found.append((b"\0".join([space, *parts]), value))
     return sorted(found, key=lambda row: row[0])
 

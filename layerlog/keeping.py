@@ -67,3 +67,15 @@ class KeepMethods(HistoryMethods):
         from layerlog.bundling import bundle
 
         return bundle(self, path, redact=redact)
+
+    def redact(self, *sequences: int) -> list[int]:
+        """Replace what those commits say in words by placeholders, for good and without breaking the hash chain; durable on return.
+
+        Names, metadata, labels, paths, flags and who did it go; IDs, digests, sizes and client keys stay. What a thing still
+        has of such a commit is replaced, too: give it its new name first. The commits that were redacted are returned,
+        and named in a commit of their own. Bytes of big data are not touched, nor bundles and copies made before.
+        Raises CommitUnknown, NotSupported (too short to be redacted at its length), InvalidRequest (commit 1), InUse.
+        """
+        from layerlog.redacting import redact
+
+        return redact(self, list(sequences))

@@ -55,6 +55,7 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
         return []
     with core.ledger.exclusively():
         pass  # what the dead wrote and did not publish counts from here on
+    finish_redaction(core)
     if core.ledger.has_damage():
         return []
     if MIGRATE_LEASE in suspects:
@@ -76,6 +77,16 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     if booted:
         _remember_boot(core)
     return [(layer_id, steps) for layer_id, steps in done if steps]
+
+
+def finish_redaction(core: Core) -> None:
+    """What a redaction that died had planned is carried out: a payload that it tore would count as damage."""
+    if not any(os.path.exists(core.folder(name)) for name in ("redaction", "redaction.new")):
+        return
+    from layerlog.redacting import LEASE, finish
+
+    with suppress(InUse), core.leases.take(LEASE, {"doing": "recovery", **core.holder_note()}):
+        finish(core)
 
 
 def settle(core: Core, layer_id: str) -> list[str]:

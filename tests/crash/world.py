@@ -169,3 +169,134 @@ def _write(root: str, name: str, text: str) -> None:
 
 LAYOUT = ""
 """Where the OCI layout for ``load`` is; set by the fixture that made it."""
+
+
+def _build(root: str) -> None:
+    program(root, "built", "by layer_for")
+
+
+def _sandbox(store: Store) -> None:
+    with store.sandbox("image") as box:
+        program(box.root, "made", "in a sandbox")
+
+
+def _sandbox_commit(store: Store) -> None:
+    with store.sandbox("image") as box:
+        program(box.root, "made", "in a sandbox")
+        box.commit(name="from-sandbox")
+
+
+def _transaction(store: Store) -> None:
+    with store.transaction(reason="release") as change:
+        layer = change.create_layer("middle", id="in-tx")
+        change.create_image(layer, id="tx-image", names=["app:2"])
+        change.untag("app:1")
+        change.set_big_data("image", "image", "tx", b"in a transaction")
+        change.delete_layer("alone")
+
+
+def _save(store: Store) -> None:
+    list(store.diff("middle", compression=2))
+
+
+def _mount_twice(store: Store) -> None:
+    store.mount("blank")
+    store.mount("blank")
+    store.unmount("blank")
+    store.unmount("blank")
+
+
+OPERATIONS: dict[str, Operation] = {
+    "create_layer": lambda store: store.create_layer("middle", id="new", names=["new-name"], metadata="m"),
+    "import_layer": lambda store: store.import_layer(io.BytesIO(OTHER), "middle", id="new", names=["new-name"]),
+    "import a layer of every kind": lambda store: store.import_layer(io.BytesIO(EVERY_KIND), "middle", id="new"),
+    "apply a diff of every kind": lambda store: store.apply_diff("middle-copy", io.BytesIO(EVERY_KIND)),
+    "apply_diff to an empty layer": lambda store: store.apply_diff("blank", io.BytesIO(OTHER)),
+    "apply_diff to a filled layer": lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)),
+    "create_image": lambda store: store.create_image(
+        "middle", id="new", names=["app:2"], big_data={"manifest": b"{}", "note": b"n" * 3000}
+    ),
+    "create_container": lambda store: store.create_container("image", id="new", name="new-name", big_data={"k": b"v"}),
+    "set_big_data": lambda store: store.set_big_data("image", "image", "signature", b"s" * 2000),
+    "replace big data": lambda store: store.set_big_data("image", "image", "note", b"another note"),
+    "remove_big_data": lambda store: store.remove_big_data("image", "image", "note"),
+    "set_names": lambda store: store.set_names("image", ["app:2", "app:3"]),
+    "tag": lambda store: store.tag("image", "app:latest"),
+    "untag": lambda store: store.untag("app:1"),
+    "set_metadata": lambda store: store.set_metadata("box", "changed", "container"),
+    "load": lambda store: store.load(LAYOUT),
+    "import_dir": lambda store: store.import_dir(LAYOUT, "imported", parent="image"),
+    "commit_container": lambda store: store.commit_container("box", name="committed"),
+    "snapshot": lambda store: store.snapshot("box", name="snap"),
+    "layer_for": lambda store: store.layer_for("key", "middle", _build),
+    "sandbox": _sandbox,
+    "sandbox with commit": _sandbox_commit,
+    "mount and unmount": _mount_twice,
+    "mount": lambda store: store.mount("blank"),
+    "diff": _save,
+    "delete_layer": lambda store: store.delete_layer("other"),
+    "delete_layer, empty": lambda store: store.delete_layer("alone"),
+    "delete_container": lambda store: store.delete_container("box"),
+    "delete, whatever it is": lambda store: store.delete("box"),
+    "restore a layer": lambda store: store.restore("thrown", "layer"),
+    "restore an image": lambda store: store.restore("old:1"),
+    "undo": lambda store: store.undo(last=3),
+    "transaction": _transaction,
+    "empty_trash": lambda store: store.empty_trash(),
+    "wipe": lambda store: store.wipe(),
+    "pin": lambda store: store.pin("image", "keep"),
+    "redact": lambda store: store.redact(2, 5),
+}
+MAPS: dict[str, Any] = {field: [{"container_id": 0, "host_id": 100_000, "size": 65_536}] for field in ("uid_map", "gid_map")}
+if UID == 0:  # who may give files away
+    OPERATIONS["create_layer with other owners"] = lambda store: store.create_layer("middle", id="new", **MAPS)
+    OPERATIONS["create_container with other owners"] = lambda store: store.create_container("image", id="new", **MAPS)
+EPHEMERAL: dict[str, Operation] = {
+    "delete_layer at once": lambda store: store.delete_layer("other"),
+    "delete_container at once": lambda store: store.delete_container("box"),
+    "wipe at once": lambda store: store.wipe(),
+}
+"""The same with retention 0: what is deleted is freed in the same call."""
+
+
+def retention(name: str) -> float:
+    """Retention of the store that runs an operation, in seconds."""
+    return 0.0 if name in EPHEMERAL else 86400.0
+
+
+def _delete_and_make_again(store: Store) -> None:
+    store.import_layer(io.BytesIO(MIDDLE), id="other")
+
+
+SEQUENCES: dict[str, list[Operation]] = {
+    "delete, restore, delete": [
+        lambda store: store.delete_layer("other"),
+        lambda store: store.restore("other"),
+        lambda store: store.delete_layer("other"),
+    ],
+    "delete and make again": [lambda store: store.delete_layer("other"), _delete_and_make_again],
+    "apply and delete": [lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)), lambda store: store.delete_layer("other")],
+    "apply three times": [
+        lambda store: store.apply_diff("other", io.BytesIO(MIDDLE)),
+        lambda store: store.apply_diff("other", io.BytesIO(BASE)),
+        lambda store: store.set_names("other", ["filled"]),
+    ],
+    "delete, free, import": [
+        lambda store: store.delete_layer("other"),
+        lambda store: store.empty_trash(),
+        lambda store: store.import_layer(io.BytesIO(OTHER), "base", id="next"),
+    ],
+    "load, delete, load": [
+        lambda store: store.load(LAYOUT),
+        lambda store: store.delete_image("loaded:1"),
+        lambda store: store.load(LAYOUT),
+    ],
+}
+"""Several calls, each acknowledged: what one leaves unflushed must not hurt the next."""
+
+
+def steps(name: str) -> list[Operation]:
+    """The calls of a name in any of the tables."""
+    if name in SEQUENCES:
+        return SEQUENCES[name]
+    return [OPERATIONS[name] if name in OPERATIONS else EPHEMERAL[name]]

@@ -181,12 +181,12 @@ def test_a_history_that_was_written_anew_is_named_by_the_head_of_before(root: Pa
 
 
 def test_a_redaction_that_no_commit_explains_is_named(root: Path) -> None:
-    from layerlog.bundling import _Words, redact_payload
+    from layerlog.redacting import Words, redact_payload
 
     path, found = frames(root)
     frame = found[7]
     assert frame.payload is not None
-    rewrite(path, redact_payload(frame.payload, _Words()), frame.offset + HEADER_BYTES)
+    rewrite(path, redact_payload(frame.payload, Words()), frame.offset + HEADER_BYTES)
     assert named(root) == {frame.sequence}
 
 
