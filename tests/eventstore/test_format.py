@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import typing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
-from layerlog.eventstore import base, codec, events, frame, position, runs, segments
+from layerlog import Store
+from layerlog.eventstore import base, codec, events, frame, position, run_writer, runs, segments
+from layerlog.eventstore.blobs import Blobs
 from layerlog.eventstore.errors import UnknownFormat
+from layerlog.eventstore.leases import Leases
 from layerlog.eventstore.ledger import Ledger
 from tests.eventstore.ledgers import fold, make
 
@@ -46,6 +51,67 @@ def test_example_frame_decodes() -> None:
     assert hashlib.sha256(payload.group(1).encode()).digest() == found.payload_hash
     assert found.hash == hashlib.sha256(header).digest()
     assert codec.decode(payload.group(1).encode())["events"][0]["type"] == "StoreCreated"
+
+
+def test_example_position_is_the_point_after_the_example_frame() -> None:
+    raw = example("position")
+    found = position.decode(raw, bytes(range(1, 17)), bytes.fromhex("00112233445566778899aabbccddeeff"))
+    assert found is not None
+    after = frame.Frame(1, example("frame")).after()
+    fields = ("segment", "offset", "sequence", "time_ns", "hash", "back", "flags")
+    assert [getattr(found, name) for name in fields] == [getattr(after, name) for name in fields]
+    assert position.encode(after, bytes(range(1, 17)), bytes.fromhex("00112233445566778899aabbccddeeff")) == raw
+
+
+def test_example_run_is_read_and_written_as_it_stands(tmp_path: Path) -> None:
+    raw = example("run")
+    path = tmp_path / "000000000064-000000000128.run"
+    path.write_bytes(raw)
+    run = runs.Run(str(path), bytes(range(1, 17)), 1)
+    assert (run.after, run.last, run.rows, run.deleted, run.lost, run.start_hash) == (64, 128, 3, 1, 2, b"\xaa" * 32)
+    assert (run.end.segment, run.end.offset, run.end.back, run.end.hash) == (1, 40000, 500, b"\xbb" * 32)
+    rows = {b"child\0base\0top": b"1", b"gone\0layer\0old": b"null", b"layer\0top": b'{"id":"top","parent":"base"}'}
+    for key, value in rows.items():
+        assert run.get(key, crc32(key)) == value
+    assert run.get(b"layer\0tob", crc32(b"layer\0tob")) == runs.MISSING
+    writer = run_writer.RunWriter(str(tmp_path / "again"))
+    writer.add(list(rows), list(rows.values()))
+    writer.finish(bytes(range(1, 17)), 1, (64, b"\xaa" * 32), run.end, 2)
+    assert (tmp_path / "again").read_bytes() == raw
+
+
+def test_example_blob_has_its_digest_for_a_name() -> None:
+    path, contents = re.search(r"```text blob\n(.*?)\n(.*?)\n```", PAGE, re.DOTALL).groups()  # type: ignore[union-attr]
+    blobs = Blobs("blobs")
+    assert blobs.path("sha256:" + hashlib.sha256(contents.encode()).hexdigest()) == path
+
+
+def test_example_lease_reads_as_its_holder(tmp_path: Path) -> None:
+    path, note = re.search(r"```text lease\n(.*?)\n(.*?)\n```", PAGE, re.DOTALL).groups()  # type: ignore[union-attr]
+    leases = Leases(str(tmp_path / "leases"))
+    with leases.take(os.path.basename(path), json.loads(note)):
+        assert (tmp_path / path).read_text(encoding="ascii") == note
+        assert leases.holders() == {os.path.basename(path): json.loads(note)}
+
+
+def test_every_file_that_a_store_has_is_on_the_page(tmp_path: Path) -> None:
+    """Each stands in the table of files, with what is lost when it is lost."""
+    patterns = [
+        re.compile(re.sub("<[^>]*>", "[^/]+", re.escape(one)).replace(r"\*", ".*") + "$")
+        for one in re.findall(r"^\| `([^`]*)` \|", PAGE, re.MULTILINE)
+    ]
+    with Store(tmp_path / "root", tmp_path / "run", "vfs", retention=0) as store:
+        image = store.create_image(big_data={"k": b"v"})
+        for number in range(80):
+            store.set_metadata(image.id, str(number))
+        store.redact(3)
+        folder = Path(store.folder())
+        with store.sandbox():
+            there = [path for path in folder.rglob("*") if path.is_file()]
+            there += [path for path in Path(store.run_folder()).rglob("*") if path.is_file()]
+    names = {str(path.relative_to(folder if path.is_relative_to(folder) else Path(store.run_folder()))) for path in there}
+    assert len(names) > 7
+    assert [name for name in names if not any(pattern.match(name) for pattern in patterns)] == []
 
 
 def test_page_names_every_magic_and_size() -> None:
