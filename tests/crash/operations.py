@@ -136,6 +136,7 @@ OPERATIONS: dict[str, Operation] = {
     "empty_trash": lambda store: store.empty_trash(),
     "wipe": lambda store: store.wipe(),
     "pin": lambda store: store.pin("image", "keep"),
+    "redact": lambda store: store.redact(2, 5),
     "load_all": lambda store: store.load_all(world.LAYOUT),
     "import_dir": lambda store: store.import_dir(world.folder(), name="folder:1", parent="middle", changes=["ENV A=1"]),
     "import_tar": lambda store: store.import_tar(io.BytesIO(world.OTHER), name="tar:1"),
