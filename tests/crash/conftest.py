@@ -33,9 +33,9 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def states_of_this_test(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[None]:
     """How many states a test judged goes into its report, for the table at the end."""
     bench = request.getfixturevalue("bench") if "bench" in request.fixturenames else None
-    before = bench.states if bench else 0
+    before = bench.states if isinstance(bench, Bench) else 0
     yield
-    if bench:
+    if isinstance(bench, Bench):
         record_property("states", (request.module.__name__.rpartition(".")[2], bench.driver, bench.states - before))
 
 
