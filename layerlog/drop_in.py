@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from layerlog.core import Core
 from layerlog.decide.common import need
+from layerlog.eventstore import disk
 from layerlog.eventstore.errors import ContainerUnknown, InvalidRequest
 from layerlog.projections import images as image_rows
 from layerlog.projections import layers as layer_rows
@@ -115,7 +116,7 @@ class DropInMethods(Core):
 
         folder = os.path.join(self.run_root, f"{self.driver_name}-locks")
         path = os.path.join(folder, check_digest(digest))
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        disk.make_folders(folder)
         with FileLock(path):
             yield
 
@@ -148,6 +149,7 @@ def _inside(folder: str, file: str) -> str:
     return os.path.join(folder, *parts)
 
 
+@disk.typed
 def _write(folder: str, file: str, data: bytes) -> None:
     from layerlog.drivers import durable
 

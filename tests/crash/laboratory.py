@@ -15,6 +15,7 @@ from layerlog import Store, recovery
 from layerlog.decide import settling
 from layerlog.eventstore import position
 from layerlog.eventstore.errors import OutcomeUnknown, StoreError
+from layerlog.eventstore.journal import Journal
 from tests.crash import children, judge, operations, power, seams, world
 from tests.crash.judge import Expected
 
@@ -128,7 +129,7 @@ class Bench:
                 if "told" not in locals():
                     say(None)
             failer.number = 0
-            if not unknown and failer.failed:
+            if not unknown and failer.failed and Journal.exists(os.path.join(self.root, f"{self.driver}-layerlog")):
                 with Store(self.root, driver=self.driver, read_only=True) as store:  # nobody has settled anything since
                     if not store.leases.files():  # else recovery knows where to look
                         for fault in judge.leftovers(store):
