@@ -200,7 +200,9 @@ class SyncScope:
         if self.mode == "none":
             return
         few = entries is not None and entries <= _FEW_FILES
-        if not few and self.by_syncfs():
+        if self.by_syncfs():
+            if few and sync_tree(self.path):
+                return
             from layerlog.drivers import syscalls
 
             syscalls.syncfs(self._fd)
@@ -274,8 +276,12 @@ def _kernel_reports() -> bool:
     return (major, minor) >= (5, 8)
 
 
-def sync_tree(path: str) -> None:
-    """fsync every regular file and folder at and below *path*; what cannot be opened by its owner is opened up for it."""
+def sync_tree(path: str) -> bool:
+    """fsync every regular file and folder at and below *path*; what cannot be opened by its owner is opened up for it.
+
+    Whether that was all: False when there are devices, fifos or sockets, whose mode and owner no fsync of their own flushes.
+    """
+    whole = True
     todo = [os.fsencode(path)]
     while todo:
         folder = todo.pop()
@@ -292,9 +298,12 @@ def sync_tree(path: str) -> None:
                             sync_descriptor(file_fd)
                         finally:
                             os.close(file_fd)
+                    elif not entry.is_symlink():
+                        whole = False
             sync_descriptor(fd)
         finally:
             os.close(fd)
+    return whole
 
 
 def _open_readable(path: bytes, flags: int) -> int:

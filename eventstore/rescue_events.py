@@ -1,7 +1,5 @@
 """Events of the worst day, and of a move: declared as those of events.py, which has them in its union."""
 
-from __future__ import annotations
-
 from typing import Literal, NotRequired, TypedDict
 
 

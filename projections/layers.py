@@ -66,6 +66,11 @@ def children(rows: Rows, layer_id: str) -> list[str]:
     return [last_part(found) for found in rows.keys(prefix("child", layer_id))]
 
 
+def first(rows: Rows, kind: str, ids: list[str]) -> str:
+    """That of *ids* that was created first: who is named where several stand in the way, as the original names them."""
+    return min(ids, key=lambda one: (get(rows, kind, one) or {}).get("order", 0))
+
+
 def chain(rows: Rows, layer_id: str) -> list[str]:
     """Ancestors of *layer_id*, nearest first. Ends at a missing one, and at a loop (damage)."""
     found: dict[str, None] = {}

@@ -194,5 +194,6 @@ WORDS: dict[str, Callable[[Teller, Any], list[Words]]] = {
     "JournalCompacted": lambda teller, event: [
         ("~", f"history up to commit {event['through']} folded into a base, {'archived' if event['archive'] else 'its segments dropped'}")
     ],
+    "PayloadRedacted": lambda teller, event: [("−", f"the words of {units.count(len(event['sequences']), 'earlier commit')} taken out")],
     "StoreWiped": lambda teller, event: [("−", "everything" + ("" if event.get("kept", True) else ", for good"))],
 }

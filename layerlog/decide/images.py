@@ -7,7 +7,7 @@ from layerlog.decide.layers import Events, deleted, unused_from
 from layerlog.decide.lending import loan
 from layerlog.decide.names import copied_up, set_big_data, set_names
 from layerlog.eventstore.errors import DuplicateID, DuplicateImageID, ImageUsedByContainer, LayerUnknown
-from layerlog.projections import images
+from layerlog.projections import images, layers
 from layerlog.projections.items import Row, get, holder
 
 TYPE_CHECKING = False
@@ -70,8 +70,8 @@ def delete(rows: Rows, asked: str, kept: bool, busy: In[str] = ()) -> Events:
     row = need_own(rows, "image", asked)
     image_id = row["id"]
     not_pinned("image", row)
-    for container_id in images.containers_of(rows.domain, image_id):
-        raise ImageUsedByContainer(id=image_id, holder_id=container_id)
+    if users := images.containers_of(rows.domain, image_id):
+        raise ImageUsedByContainer(id=image_id, holder_id=layers.first(rows.domain, "container", users))
     gone: list[str] = []
     for copy in row.get("mapped_layers", ()):
         gone += unused_from(rows, copy, image_id, busy)[:1]

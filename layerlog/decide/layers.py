@@ -88,13 +88,13 @@ def delete(rows: Rows, asked: str, kept: bool) -> Events:
     row, rows = need_own(rows, "layer", asked), rows.domain
     layer_id = row["id"]
     not_pinned("layer", row)
-    for child in layers.children(rows, layer_id):
-        raise LayerHasChildren(id=layer_id, holder_id=child)
+    if children := layers.children(rows, layer_id):
+        raise LayerHasChildren(id=layer_id, holder_id=layers.first(rows, "layer", children))
+    tops = {image_id: get(rows, "image", image_id) or {} for image_id in layers.image_tops(rows, layer_id)}
+    if holders := [image_id for image_id, image in tops.items() if image.get("layer") == layer_id]:
+        raise LayerUsedByImage(id=layer_id, holder_id=layers.first(rows, "image", holders))
     events: Events = []
-    for image_id in layers.image_tops(rows, layer_id):
-        image = get(rows, "image", image_id) or {}
-        if image.get("layer") == layer_id:
-            raise LayerUsedByImage(id=layer_id, holder_id=image_id)
+    for image_id, image in tops.items():
         rest = [copy for copy in image.get("mapped_layers", ()) if copy != layer_id]
         events.append({"type": "ImageMappedLayersSet", "id": image_id, "mapped_layers": rest})
     owner = layers.container_of(rows, layer_id)

@@ -98,7 +98,7 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
         raise Conflict(f"{row['id']} is the tree of another driver: layerlog migrate --to {was['flags']['OldTree']} goes back")
     names_free(rows, kind, was.get("names", []))
     if kind == "container":
-        _layer_is_its_own(rows, was["layer"])
+        _layer_is_its_own(rows, was["layer"], before)
     events: Events = []
     for layer_id in _needed_layers(kind, was):
         try:
@@ -108,17 +108,19 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
 
 
-def _layer_is_its_own(rows: Rows, layer_id: str) -> None:
+def _layer_is_its_own(rows: Rows, layer_id: str, before: Rows | None) -> None:
     """A container's layer that was brought back alone may be somebody else's ground by now; it would go with the container.
 
+    Who stood on it *before* the container was deleted may stand there again: an undo brings back what was.
     Raises LayerHasChildren, LayerUsedByImage, LayerUsedByContainer.
     """
     if get(rows, "layer", layer_id) is None:
         return
-    for child in layers.children(rows, layer_id):
-        raise LayerHasChildren(id=layer_id, holder_id=child)
-    for image_id in layers.image_tops(rows, layer_id):
-        raise LayerUsedByImage(id=layer_id, holder_id=image_id)
+    for users, refused in ((layers.children, LayerHasChildren), (layers.image_tops, LayerUsedByImage)):
+        earlier = users(before, layer_id) if before is not None else ()
+        for holder_id in users(rows, layer_id):
+            if holder_id not in earlier:
+                raise refused(id=layer_id, holder_id=holder_id)
     if (owner := layers.container_of(rows, layer_id)) is not None:
         raise LayerUsedByContainer(id=layer_id, holder_id=owner)
 

@@ -117,6 +117,14 @@ def _difference(found: State, wanted: State) -> list[str]:
     return said
 
 
+def _nearest(found: Tree, known: list[Tree]) -> str:
+    """What is different from the tree that is most like it."""
+    differences = [{path for path in {*found, *one} if found.get(path) != one.get(path)} for one in known]
+    paths = min(differences, key=len)
+    wanted = known[differences.index(paths)]
+    return "; ".join(f"{path}: {found.get(path)} instead of {wanted.get(path)}" for path in sorted(paths))
+
+
 def contents(store: Store, expected: Expected) -> list[str]:
     """Layers re-hash to their digests and hold a tree that they once had; big data is verified."""
     faults = []
@@ -131,7 +139,8 @@ def contents(store: Store, expected: Expected) -> list[str]:
             real = layer.contents is not None or layer.opened  # else its folders are derived, and may be there or not
             found = tree(store.driver.path(layer.id)) if real and store.driver.exists(layer.id) else None
             if found is not None and found not in expected.trees.get(layer.id, [found]):
-                faults.append(f"layer {layer.id} holds another tree: {found}")
+                known = expected.trees[layer.id]
+                faults.append(f"layer {layer.id} holds another tree: {_nearest(found, known)}")
         except (StoreError, OSError) as error:
             faults.append(f"layer {layer.id}: {type(error).__name__}: {error}")
     for kind, items in (("layer", store.layers()), ("image", store.images()), ("container", store.containers())):

@@ -89,7 +89,8 @@ class Case:
             extractor.close()
             resolve.Folders._resolve = _BY_KERNEL  # type: ignore[method-assign]
         self._outside_is_untouched(bool(lowers))
-        assert len(os.listdir("/proc/self/fd")) == descriptors, "a descriptor is left open"
+        # Fewer are no leak: the collector may close what an earlier test left to it.
+        assert len(os.listdir("/proc/self/fd")) <= descriptors, "a descriptor is left open"
         assert threading.active_count() <= self.threads, "a thread is left running"
 
     threads = threading.active_count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -202,3 +203,26 @@ def test_an_undo_names_the_change_it_would_destroy(state: State) -> None:
     state.commit(events).commit([{"type": "MetadataSet", "kind": "layer", "id": "top", "metadata": "two"}])
     with pytest.raises(undoing.UndoConflict, match="changed again"):
         undo(state, before, 4, events)
+
+
+def test_of_several_that_stand_in_the_way_the_oldest_is_named() -> None:
+    """As the original does, which goes through its records in order; IDs are no order."""
+    state = State().commit([layer("base")]).commit([layer("z", "base")]).commit([layer("a", "base")])
+    with pytest.raises(errors.LayerHasChildren) as caught:
+        layers.delete(state.rows, "base", True)
+    assert caught.value.data["holder_id"] == "z"
+    state = State().commit([layer("base")]).commit([image("y", "base")]).commit([image("b", "base")])
+    with pytest.raises(errors.LayerUsedByImage) as caught_image:
+        layers.delete(state.rows, "base", True)
+    assert caught_image.value.data["holder_id"] == "y"
+
+
+def test_an_undone_deletion_of_a_container_brings_it_back_among_those_who_stood_on_its_layer(state: State) -> None:
+    """Brought back onto a layer that others came to since, it would take their ground with it when it is deleted next."""
+    before = copy.deepcopy(state.commit([image("also", "own")]))
+    sequence = before.sequence + 1
+    gone = state.commit([{"type": "ContainerDeleted", "id": "ctr", "kept": True}])
+    assert ids(restoring.restore_at(gone.rows, "container", sequence, "ctr", before.rows)) == ["ctr"]
+    since = gone.commit([layer("child", "own")])
+    with pytest.raises(errors.LayerHasChildren):
+        restoring.restore_at(since.rows, "container", sequence, "ctr", before.rows)
