@@ -197,14 +197,18 @@ UNHONOURED = {
     "zfs": ("size",),
 }
 """What the original acts on and layerlog does not, by driver."""
+UNHONOURED_BY_ALL = ("remap-uids", "remap-gids", "remap-user", "remap-group", "disable-volatile")
+"""The same of the keys that belong to no driver."""
 
 
 def unhonoured(options: dict[str, Any], driver: str) -> list[str]:
-    """Options that are set to something and change nothing here, as they would be written with --storage-opt."""
+    """Options that are set to something and change nothing here: a driver's as they would be written with --storage-opt."""
+    nothing = (None, "", False, "false", "0")
     name = driver or "overlay"
     section = options.get(name)
     own = {**options, **(section if isinstance(section, dict) else {})}
-    found = [f"{name}.{key}" for key in UNHONOURED.get(name, ()) if own.get(key) not in (None, "", False, "false", "0")]
+    found = [f"{name}.{key}" for key in UNHONOURED.get(name, ()) if own.get(key) not in nothing]
+    found += [key for key in UNHONOURED_BY_ALL if options.get(key) not in nothing]
     return found + ([f"{name}.additionallayerstore"] if options.get("additionallayerstores") else [])
 
 

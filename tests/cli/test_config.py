@@ -207,3 +207,5 @@ def test_what_the_original_would_act_on_and_we_do_not_is_named(conf: Callable[[s
     conf('[storage]\ndriver = "overlay"\n[storage.options.overlay]\nsize = "1G"\nmountopt = "nodev"\nignore_chown_errors = "false"\n')
     assert settle().unhonoured == ["overlay.size"]
     assert settle(graph="/g", run="/r").unhonoured == []
+    conf('[storage]\ndriver = "vfs"\n[storage.options]\nremap-uids = "0:1000:10"\nremap-user = ""\ndisable-volatile = true\n')
+    assert settle().unhonoured == ["remap-uids", "disable-volatile"]
