@@ -40,7 +40,7 @@ def thrown(rows: Rows, asked: str, kind: str | None = None) -> Row:
 def restore(rows: Rows, asked: str, kind: str | None = None) -> Events:
     """Bring back a deleted thing with its ID, names and contents, and what it cannot be without.
 
-    An image brings its layers, a container its layer, a layer its ancestors, as far as they are gone.
+    An image brings its layers, a container its layer and its image, a layer its ancestors, as far as they are gone.
     Raises NotInTrash when one of them was freed, DuplicateName/DuplicateID when its place was taken since.
     """
     return _restored(rows, thrown(rows, asked, kind))
@@ -99,13 +99,26 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     names_free(rows, kind, was.get("names", []))
     if kind == "container":
         _layer_is_its_own(rows, was["layer"], before)
-    events: Events = []
+    events = _image_back(rows, was, before) if kind == "container" else []
     for layer_id in _needed_layers(kind, was):
         try:
             events += _layer_back(rows, layer_id, {event["id"] for event in events}, before)
         except NotInTrash as gone:
             raise NeededLayerGone(asked=f"{kind} {row['id'][:12]}", needed=gone.data["asked"]) from gone
     return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
+
+
+def _image_back(rows: Rows, was: Row, before: Rows | None) -> Events:
+    """Events for the image that a container was made from, whose record would else point nowhere; none when it is gone for good.
+
+    Nor when the container had lost it *before*. Raises DuplicateName when another image took its name since.
+    """
+    image_id = was.get("image")
+    if not image_id or get(rows, "image", image_id) is not None or (before is not None and get(before, "image", image_id) is None):
+        return []
+    seen = trash.last_seen(rows, "image", image_id)
+    row = trash.get(rows, "image", seen["sequence"], image_id) if seen is not None and seen["id"] == image_id else None
+    return _restored(rows, row, before) if row is not None and row["kept"] else []
 
 
 def _layer_is_its_own(rows: Rows, layer_id: str, before: Rows | None) -> None:

@@ -176,6 +176,8 @@ class Model:
         row = self.trash[kind, item]
         held = {name for image in self.images.values() for name in image["names"]}
         found = ["DuplicateImageName"] if kind == "image" and held & set(row["names"]) else []
+        image = self.trash.get(("image", row["image"])) if kind == "container" and row["image"] not in self.images else None
+        found += ["DuplicateImageName"] if image is not None and held & set(image["names"]) else []
         found += ["DuplicateID"] if item in here else []
         found += self.no_delete_layer(row["layer"]) if kind == "container" and row["layer"] in self.layers else []
         layer = row if kind == "layer" else row["layer"]

@@ -226,3 +226,13 @@ def test_an_undone_deletion_of_a_container_brings_it_back_among_those_who_stood_
     since = gone.commit([layer("child", "own")])
     with pytest.raises(errors.LayerHasChildren):
         restoring.restore_at(since.rows, "container", sequence, "ctr", before.rows)
+
+
+def test_a_container_comes_back_with_the_image_that_was_deleted_after_it(state: State) -> None:
+    """It stood under the container's protection while the container was there; its record must not point nowhere."""
+    gone = state.commit(containers.delete(state.rows, "ctr", True))
+    gone = gone.commit([{"type": "ImageDeleted", "id": "img", "kept": True}])
+    assert ids(restoring.restore(gone.rows, "ctr")) == ["img", "own", "ctr"]
+    taken = gone.commit([image("other", "top", names=["app"])])
+    with pytest.raises(errors.DuplicateName):
+        restoring.restore(taken.rows, "ctr")
