@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from layerlog.asking import Tenure
+    from layerlog.asking import Doing, Tenure
     from layerlog.cli.run import Run
 
 
@@ -39,32 +39,29 @@ def _tenure_json(one: Tenure) -> Fields:
 
 
 def who(run: Run) -> int:
-    """Changes and bytes by actor."""
+    """Changes and bytes by actor, in all or in each period."""
+    from layerlog.asking import PERIODS
+
+    per = run["per"]
+    if per and per not in PERIODS:
+        return run.fail(f"layerlog: --per takes {', '.join(PERIODS)}, not {per!r}")
     after = run.store.sequence_at(run["since"]) if run["since"] else 0
     until = run.store.sequence_at(run["until"]) if run["until"] else None
-    found = run.store.who(after, until)
+    found = run.store.who(after, until, per)
     if run.json:
-        run.out_json(
-            [
-                Fields(
-                    [
-                        ("actor", one.actor),
-                        ("changes", one.changes),
-                        ("bytes_added", one.bytes_added),
-                        ("kinds", one.kinds),
-                        ("first", time(one.first.time_ns)),
-                        ("last", time(one.last.time_ns)),
-                    ]
-                )
-                for one in found
-            ]
-        )
+        run.out_json([_doing_json(one) for one in found])
         return 0
     from layerlog.cli.views.asking import who_view
-    from layerlog.cli.views.show import show
+    from layerlog.cli.views.show import show, width
 
-    show(who_view(found))
+    show(who_view(found, width()))
     return 0
+
+
+def _doing_json(one: Doing) -> Fields:
+    fields: list[tuple[str, Any]] = [("period", one.period)] if one.period else []
+    fields += [("actor", one.actor), ("changes", one.changes), ("bytes_added", one.bytes_added), ("kinds", one.kinds)]
+    return Fields([*fields, ("first", time(one.first.time_ns)), ("last", time(one.last.time_ns))])
 
 
 def diff_state(run: Run) -> int:
@@ -152,10 +149,11 @@ COMMANDS = (
         "",
         most=0,
         door=FRIENDLY,
-        flags=(_SINCE, _UNTIL),
+        flags=(_SINCE, _UNTIL, text("--per", "In each hour, day, week or month, oldest first")),
         about="""Changes and bytes of new contents by actor (--actor, else the user), most changes first.
 
-  layerlog who --since yesterday""",
+  layerlog who --since yesterday
+  layerlog who --per day --since 7d      over time""",
     ),
     Command(
         "diff-state",

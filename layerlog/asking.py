@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from layerlog.history import Commit, HistoryMethods
 from layerlog.projections.items import Row, every
 from layerlog.records import RECORD, Record
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from layerlog.view import View
 
 KINDS = ("image", "container", "layer")
+PERIODS = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+"""How a stretch of time is called (strftime(3), local time), for ``who(per=...)``."""
 
 
 class Tenure:
@@ -30,12 +34,12 @@ class Tenure:
 
 
 class Doing:
-    """What one actor did: changes, and bytes of contents that came and went."""
+    """What one actor did, in all or in one period: changes, and bytes of contents that came in."""
 
-    __slots__ = ("actor", "bytes_added", "changes", "first", "kinds", "last")
+    __slots__ = ("actor", "bytes_added", "changes", "first", "kinds", "last", "period")
 
-    def __init__(self, actor: str, first: Commit) -> None:
-        self.actor, self.first, self.last = actor, first, first
+    def __init__(self, actor: str, first: Commit, period: str = "") -> None:
+        self.actor, self.first, self.last, self.period = actor, first, first, period
         self.changes = 0
         self.bytes_added = 0
         """Bytes of uncompressed layer contents and big data that its commits brought in."""
@@ -89,17 +93,18 @@ class AskingMethods(HistoryMethods):
                         _pass_on(found, holding, commit, one, item_id, gains, how)
         return found
 
-    def who(self, after: int = 0, until: int | None = None) -> list[Doing]:
-        """Who changed how much in a range of commits, most changes first."""
-        found: dict[str, Doing] = {}
+    def who(self, after: int = 0, until: int | None = None, per: str = "") -> list[Doing]:
+        """Who changed how much in a range of commits, most changes first; *per* ``hour``, ``day``, ``week`` or ``month``: in each, oldest first."""
+        found: dict[tuple[str, str], Doing] = {}
         for commit in self.history(after, until):
-            doing = found.setdefault(commit.by, Doing(commit.by, commit))
+            period = time.strftime(PERIODS[per], time.localtime(commit.time_ns // 10**9)) if per else ""
+            doing = found.setdefault((period, commit.by), Doing(commit.by, commit, period))
             doing.last = commit
             doing.changes += 1
             for event in commit.events:
                 doing.kinds[event["type"]] = doing.kinds.get(event["type"], 0) + 1
                 doing.bytes_added += recorded_bytes(event) + (event.get("size", 0) if event["type"] == "BigDataSet" else 0)
-        return sorted(found.values(), key=lambda doing: -doing.changes)
+        return sorted(found.values(), key=lambda doing: (doing.period, -doing.changes))
 
     def growth(self, since: str | int) -> list[Grown]:
         """Commits since then that added recorded bytes or freed them for good, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from layerlog.cli.views import palette, units
-from layerlog.cli.views.tables import new_table
+from layerlog.cli.views.tables import bar, new_table
 from layerlog.cli.views.tree_rows import tree_rows
 from layerlog.cli.views.who import command_of, who
 
@@ -45,13 +45,28 @@ def _by(commit: Commit) -> Text:
     return Text.assemble((who(commit.envelope), palette.NAME), (f" {command_of(commit.envelope).partition(' ')[0]}", palette.QUIET))
 
 
-def who_view(found: Sequence[Doing]) -> Table:
-    """One actor a row."""
+def who_view(found: Sequence[Doing], width: int) -> Table:
+    """One actor a row; over time one actor and period, with a bar that shows its share of the busiest one's changes."""
+    if any(one.period for one in found):
+        return _who_over_time(found, max(min(width - 62, 40), 8))
     table = new_table("WHO", "CHANGES>", "NEW BYTES>", "FROM", "TO")
     for one in found:
-        added = units.size(one.bytes_added) if one.bytes_added else ""
-        table.add_row(Text(one.actor, style=palette.NAME), f"{one.changes:,}", added, _at(one.first), _at(one.last))
+        table.add_row(Text(one.actor, style=palette.NAME), f"{one.changes:,}", _new_bytes(one), _at(one.first), _at(one.last))
     return table
+
+
+def _who_over_time(found: Sequence[Doing], room: int) -> Table:
+    table = new_table("WHEN", "WHO", "CHANGES>", "", "NEW BYTES>")
+    most, before = max(one.changes for one in found), ""
+    for one in found:
+        when = Text(one.period if one.period != before else "", style=palette.TITLE)
+        before = one.period
+        table.add_row(when, Text(one.actor, style=palette.NAME), f"{one.changes:,}", bar(one.changes / most, room), _new_bytes(one))
+    return table
+
+
+def _new_bytes(one: Doing) -> str:
+    return units.size(one.bytes_added) if one.bytes_added else ""
 
 
 SIGNS = {"came": "+", "went": "−", "changed": "~"}

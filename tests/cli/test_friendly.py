@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,14 @@ def test_tables_and_tree_off_a_terminal_are_plain(filled: Door) -> None:
 )
 def test_every_listing_has_json(filled: Door, name: str) -> None:
     json.loads(filled(name, "--json").out)
+
+
+def test_who_over_time_has_its_periods_in_text_and_json_and_names_those_it_knows(filled: Door) -> None:
+    assert {one["period"] for one in json.loads(filled("who", "--json", "--per", "month").out)} == {time.strftime("%Y-%m")}
+    title, first, *_ = filled("who", "--per", "week").out.splitlines()
+    assert title.split() == ["WHEN", "WHO", "CHANGES", "NEW", "BYTES"]
+    assert first.startswith(time.strftime("%G-W%V"))
+    assert filled("who", "--per", "moon").err == "layerlog: --per takes hour, day, week, month, not 'moon'\n"
 
 
 def test_log_as_json_is_a_commit_a_line(filled: Door) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,16 @@ def test_who_counts_changes_and_bytes_by_actor(store: Store) -> None:
     store.given(actor="bert").set_big_data("image", image.id, "k", b"12345")
     found = {doing.actor: (doing.changes, doing.bytes_added) for doing in store.who(after=1)}
     assert found == {"anna": (1, 0), "bert": (1, 5)}
+
+
+def test_who_over_time_puts_each_commit_into_its_day(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, day = time.time_ns(), 86_400 * 10**9
+    for days, actor in ((1, "bert"), (1, "anna"), (1, "anna"), (3, "anna")):
+        monkeypatch.setattr(time, "time_ns", lambda later=now + days * day: later)
+        store.given(actor=actor).create_layer()
+    days = [time.strftime("%Y-%m-%d", time.localtime((now + number * day) // 10**9)) for number in (1, 3)]
+    found = [(doing.period, doing.actor, doing.changes) for doing in store.who(after=1, per="day")]
+    assert found == [(days[0], "anna", 2), (days[0], "bert", 1), (days[1], "anna", 1)]
 
 
 def test_the_difference_of_two_states_applied_to_the_older_gives_the_newer(store: Store) -> None:
