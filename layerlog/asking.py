@@ -94,7 +94,7 @@ class AskingMethods(HistoryMethods):
         return found
 
     def who(self, after: int = 0, until: int | None = None, per: str = "") -> list[Doing]:
-        """Who changed how much in a range of commits, most changes first; *per* ``hour``, ``day``, ``week`` or ``month``: in each, oldest first."""
+        """Who changed how much in a range of commits, most changes first; *per* one of PERIODS: in each, oldest first."""
         found: dict[tuple[str, str], Doing] = {}
         for commit in self.history(after, until):
             period = time.strftime(PERIODS[per], time.localtime(commit.time_ns // 10**9)) if per else ""

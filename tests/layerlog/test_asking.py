@@ -49,9 +49,9 @@ def test_who_over_time_puts_each_commit_into_its_day(store: Store, monkeypatch: 
     for days, actor in ((1, "bert"), (1, "anna"), (1, "anna"), (3, "anna")):
         monkeypatch.setattr(time, "time_ns", lambda later=now + days * day: later)
         store.given(actor=actor).create_layer()
-    days = [time.strftime("%Y-%m-%d", time.localtime((now + number * day) // 10**9)) for number in (1, 3)]
+    called = [time.strftime("%Y-%m-%d", time.localtime((now + number * day) // 10**9)) for number in (1, 3)]
     found = [(doing.period, doing.actor, doing.changes) for doing in store.who(after=1, per="day")]
-    assert found == [(days[0], "anna", 2), (days[0], "bert", 1), (days[1], "anna", 1)]
+    assert found == [(called[0], "anna", 2), (called[0], "bert", 1), (called[1], "anna", 1)]
 
 
 def test_the_difference_of_two_states_applied_to_the_older_gives_the_newer(store: Store) -> None:
