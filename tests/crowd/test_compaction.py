@@ -74,14 +74,14 @@ def killed_now_and_then(words: list[str], until: float) -> list[str]:
 
 def test_writers_and_a_follower_notice_nothing_of_compactors_that_are_killed(tmp_path: Path) -> None:
     words = [str(tmp_path / "root"), str(tmp_path / "run")]
-    Store(*words, "vfs", retention=0, options=["sync=none"]).close()
+    Store(words[0], words[1], "vfs", retention=0, options=["sync=none"]).close()
     follower = started(FOLLOWER, *words)
     assert follower.stdout is not None
     follower.stdout.readline()
     writers = [started(WRITER, *words, f"w{number}", str(SECONDS)) for number in range(WRITERS)]
     begins = {int(line) for line in killed_now_and_then(words, time.monotonic() + SECONDS)}
     reports = [told(writer) for writer in writers]
-    with Store(*words, retention=0) as store:
+    with Store(words[0], words[1], retention=0) as store:
         last = store.sequence
         deadline = time.monotonic() + 60
         seen: list[int] = []
