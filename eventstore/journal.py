@@ -231,10 +231,15 @@ class Journal(Reader):
         self._publish(self.position)
 
     def _open_segment(self, why: int, needed: int) -> None:
-        """Go on in a new segment. Raises: NoSpace."""
+        """Go on in a new segment. Raises: NoSpace, DiskError.
+
+        From the first step on the position says so, here as for others: once the segment has its name, what is written
+        into the one before counts for nothing, also when the call that gave it the name failed afterwards.
+        """
         assert self._tail is not None
         here = self.position
-        self._publish(here.flagged(here.flags | OPENING))
+        self.position = here.flagged(here.flags | OPENING)
+        self._publish(self.position)
         for size, reserve_bytes in segments.sizes_after(self._tail.size, needed):
             segment = segments.Segment(
                 here.segment + 1,
@@ -251,11 +256,12 @@ class Journal(Reader):
             try:
                 segments.make(self.segments_folder, segment, durable=self.durable)
             except OSError as error:
-                if error.errno not in disk.NO_ROOM:
+                if error.errno not in disk.NO_ROOM or os.path.exists(segment.path):
                     raise
                 continue
             self._enter(segment)
             return
+        self.position = here
         self._publish(here)
         raise NoSpace(needed=needed)
 

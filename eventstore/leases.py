@@ -46,13 +46,18 @@ class Lease:
         _write_note(self._fd, note)
 
     def sync(self) -> None:
-        """Make the lease and its note durable: for what recovery must know even after a power cut."""
+        """Make the lease and its note durable: for what recovery must know even after a power cut.
+
+        Raises DiskError, also for a lease that is a byte of ``.room``: nobody could read it afterwards.
+        """
+        if not _is_named(self._fd, self.path):
+            raise DiskError(what="note who works here", cause=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path))
         disk.fsync(self._fd)
         disk.sync_folder(os.path.dirname(self.path))
 
     def rewrite(self, note: dict[str, Any]) -> None:
-        """Replace the note, durably: recovery after a power cut reads what it was doing."""
-        self.note(note)
+        """Replace the note, durably: recovery reads what it was doing. Raises DiskError, also where there is no room for the note."""
+        _put_note(self._fd, note)
         self.sync()
 
     def release(self) -> None:
@@ -220,12 +225,16 @@ def _is_named(fd: int, path: str) -> bool:
 
 def _write_note(fd: int, note: dict[str, Any]) -> None:
     """Note the holder; on a full disk nobody is noted, since a delete must still work."""
-    data = json.dumps(note).encode()[:NOTE_BYTES_MAX]
     try:
-        disk.pwrite_all(fd, data.ljust(len(_raw_note(fd)), b" "), 0)
+        _put_note(fd, note)
     except OSError as error:
         if error.errno not in (*disk.NO_ROOM, errno.EROFS):
             raise
+
+
+def _put_note(fd: int, note: dict[str, Any]) -> None:
+    data = json.dumps(note).encode()[:NOTE_BYTES_MAX]
+    disk.pwrite_all(fd, data.ljust(len(_raw_note(fd)), b" "), 0)
 
 
 def _raw_note(fd: int) -> bytes:

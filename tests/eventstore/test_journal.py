@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerlog.eventstore import disk, segments
-from layerlog.eventstore.errors import NoSpace, OutcomeUnknown, ReadOnlyStore
+from layerlog.eventstore.errors import DiskError, NoSpace, OutcomeUnknown, ReadOnlyStore
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.ledger import Ledger
 from tests.eventstore.ledgers import ENVELOPE, deleted, first_segment, fold, make, named, put, rows_of
@@ -263,6 +264,58 @@ def test_dead_writer_between_segment_and_publication(tmp_path: Path) -> None:
         assert put(ledger, "next", "n") == 5
         assert len(segments.listing(os.path.join(ledger.folder, "journal"))) == 2
         assert [commit.sequence for commit in ledger.history()] == [1, 2, 3, 4, 5]
+
+
+class FolderNotSynced(disk.Seam):
+    """The first fsync of the folder of segments fails with *number*."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def fsync(self, fd: int) -> None:
+        number, here = self.number, os.readlink(f"/proc/self/fd/{fd}")
+        if number and here.endswith("/journal"):
+            self.number = 0
+            raise OSError(number, os.strerror(number))
+        os.fsync(fd)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_what_follows_a_segment_whose_name_could_not_be_synced_is_there_after_a_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The new segment has its name and says where the one before ends: nothing may be acknowledged behind that end."""
+    with make(tmp_path / "s") as ledger:
+        put(ledger, "large", "n" * 60_000)
+        monkeypatch.setattr(disk, "seam", FolderNotSynced(number))
+        with pytest.raises(DiskError):
+            put(ledger, "another", "n" * 60_000)
+        assert len(segments.listing(os.path.join(ledger.folder, "journal"))) == 2
+        for name in ("small", "next"):
+            put(ledger, name, "s")  # has room in the segment before
+        expected = rows_of(ledger)
+        assert list(ledger.verify()) == []
+    os.unlink(tmp_path / "s" / "position")
+    with make(tmp_path / "s") as ledger:
+        assert rows_of(ledger) == expected
+        assert list(ledger.verify()) == []
+
+
+def test_what_follows_an_interrupt_between_segment_and_publication_is_there_after_a_boot(tmp_path: Path) -> None:
+    """Ctrl-C in a program that goes on with the same store."""
+    with make(tmp_path / "s") as ledger:
+        put(ledger, "large", "n" * 60_000)
+        writer = ledger._open_writer()
+        enter = writer._enter
+        writer._enter = lambda segment: (_ for _ in ()).throw(KeyboardInterrupt())  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            put(ledger, "another", "n" * 60_000)
+        writer._enter = enter  # type: ignore[method-assign]
+        put(ledger, "small", "s")
+        expected = rows_of(ledger)
+    os.unlink(tmp_path / "s" / "position")
+    with make(tmp_path / "s") as ledger:
+        assert rows_of(ledger) == expected
 
 
 def test_two_creators_make_one_journal(tmp_path: Path) -> None:

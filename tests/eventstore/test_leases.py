@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from layerlog.eventstore.errors import InUse
+from layerlog.eventstore import disk
+from layerlog.eventstore.errors import DiskError, InUse
 from layerlog.eventstore.leases import Leases
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,3 +104,30 @@ def test_note_that_cannot_be_written_stops_no_lease(leases: Leases, monkeypatch:
     monkeypatch.setattr(disk, "pwrite_all", full)
     with leases.take("layer", {"doing": "delete"}):
         assert leases.holders() == {"layer": {}}
+
+
+class Full(disk.Seam):
+    """No block is left: no file gets bytes, and with *names* none gets a name."""
+
+    def __init__(self, names: bool) -> None:
+        self.names = names
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        if self.names and flags & os.O_CREAT and not os.path.exists(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.open(path, flags, mode)
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_a_lease_can_be_had_on_a_full_disk_but_not_noted_in(leases: Leases, monkeypatch: pytest.MonkeyPatch, names: bool) -> None:
+    leases.take("before").release()
+    monkeypatch.setattr(disk, "seam", Full(names))
+    with leases.take("layer", {"doing": "delete"}) as lease:
+        with pytest.raises(DiskError):
+            lease.rewrite({"doing": "apply-diff", "generation": 2})
+        if names:
+            with pytest.raises(DiskError):
+                lease.sync()
