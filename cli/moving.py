@@ -76,13 +76,19 @@ def tell_left_out(run: Run, notes: list[tuple[bytes, str]], why: str = ONLY_ROOT
 
 
 def save(run: Run) -> int:
-    """Write images as an archive or layout that other tools load; ``-`` writes to stdout."""
+    """Write images as an archive or layout that other tools load, with a bar on a terminal; ``-`` writes to stdout."""
+    from layerlog.cli.views.progress import SaveProgress
+
     images, path = (run.arguments, run["output"]) if run["output"] else (run.arguments[:-1], run.arguments[-1])
     if not images:
         raise InvalidRequest("say which image, and where to: save IMAGE... PATH (- is stdout)")
     if path == "-" and run.stdout.isatty():
         raise NotSupported("an archive is no sight for a terminal; give a path, or send stdout elsewhere")
-    run.store.save(run.stdout if path == "-" else path, images, format=run["format"], compression=run["compression"] or None)
+    store, wanted = run.store, run["compression"] or None
+    with SaveProgress(path) as progress:
+        store.save(run.stdout if path == "-" else path, images, format=run["format"], compression=wanted, progress=progress)
+    if not run["quiet"]:
+        run.say(f"{path}: {progress.summary()}")
     return 0
 
 
@@ -139,6 +145,7 @@ names appear together when all is durable, or not at all.
             text("--format", "oci (a folder), oci-archive or docker-archive", default="oci-archive"),
             text("--output -o", "Write here; then all arguments are images"),
             text("--compression", "Of layers: none, gzip or zstd; else as the image had them"),
+            switch("--quiet -q", "No summary"),
         ),
         about="""Layers that came from a tar are written bit for bit as they came; the same images give the same bytes. An older file
 is replaced when the new one is complete. - writes to stdout.

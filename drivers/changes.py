@@ -140,9 +140,17 @@ def same_time(was: int, now: int) -> bool:
 
 def xattrs(folder: int, name: bytes) -> dict[str, bytes]:
     """All xattrs of one path but those that a mount or a security module keeps for itself."""
-    path = b"/proc/self/fd/%d/%b" % (folder, name)
+    return _xattrs(b"/proc/self/fd/%d/%b" % (folder, name), follow=False)
+
+
+def open_xattrs(fd: int) -> dict[str, bytes]:
+    """The same of what is open."""
+    return _xattrs(fd, follow=True)
+
+
+def _xattrs(at: int | bytes, follow: bool) -> dict[str, bytes]:
     try:
-        keys = os.listxattr(path, follow_symlinks=False)
+        keys = os.listxattr(at, follow_symlinks=follow)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
             return {}
@@ -152,7 +160,7 @@ def xattrs(folder: int, name: bytes) -> dict[str, bytes]:
         if key.startswith(("trusted.overlay.", "user.overlay.")) or key == "security.selinux":
             continue
         try:
-            found[key] = os.getxattr(path, key, follow_symlinks=False)
+            found[key] = os.getxattr(at, key, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in (errno.ENODATA, errno.EPERM, errno.EACCES):
                 raise

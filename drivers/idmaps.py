@@ -40,11 +40,11 @@ class IDMaps:
 
     def host(self, uid: int, gid: int) -> tuple[int, int]:
         """Owner on the host. Raises UnmappedID."""
-        return _host(uid, self.uids), _host(gid, self.gids)
+        return _mapped(uid, self.uids, "container", "host"), _mapped(gid, self.gids, "container", "host")
 
     def container(self, uid: int, gid: int) -> tuple[int, int]:
         """Owner inside. Raises UnmappedID."""
-        return _container(uid, self.uids), _container(gid, self.gids)
+        return _mapped(uid, self.uids, "host", "container"), _mapped(gid, self.gids, "host", "container")
 
     def covers_host(self, uid: int, gid: int) -> bool:
         """Whether something inside stands for both."""
@@ -79,21 +79,14 @@ class Remap:
         return self.new.host(*self.old.container(uid, gid))
 
 
-def _host(number: int, maps: Sequence[IDMap]) -> int:
+def _mapped(number: int, maps: Sequence[IDMap], side: str, other: str) -> int:
+    """What *number* on one side (``container`` or ``host``) is on the other. Raises UnmappedID."""
     for one in maps:
-        if one.container <= number < one.container + one.size:
-            return one.host + number - one.container
+        if 0 <= (place := number - getattr(one, side)) < one.size:
+            found: int = getattr(one, other) + place
+            return found
     if maps:
-        raise UnmappedID(side="container", number=number, other="host")
-    return number
-
-
-def _container(number: int, maps: Sequence[IDMap]) -> int:
-    for one in maps:
-        if one.host <= number < one.host + one.size:
-            return one.container + number - one.host
-    if maps:
-        raise UnmappedID(side="host", number=number, other="container")
+        raise UnmappedID(side=side, number=number, other=other)
     return number
 
 

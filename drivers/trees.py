@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from layerlog.drivers.idmaps import IDMaps
 
 
+_OPAQUE = frozenset((whiteouts.opaque_xattr(False), whiteouts.opaque_xattr(True)))
+
+
 class Node:
     """One path: its lstat in the nearest layer that has it, and for a folder the layers that contribute to it."""
 
@@ -133,8 +136,15 @@ class OpenFolders:
         if fd is not None:
             return fd
         parent, _, base = path.rpartition(b"/")
-        above = self._open.get(parent) if base else None
-        fd = self._view.open(self._layer, path) if above is None else open_folder(above, base)
+        if not base:
+            return self._keep(path, self._view.open(self._layer, path))
+        above = self._open.pop(parent, None)
+        if above is None:
+            above = self._view.open(self._layer, parent)
+        self._keep(parent, above)  # among the last to be closed: more of its folders are to come
+        return self._keep(path, open_folder(above, base))
+
+    def _keep(self, path: bytes, fd: int) -> int:
         if len(self._open) >= self._kept:
             os.close(self._open.pop(next(iter(self._open))))
         self._open[path] = fd
@@ -167,7 +177,8 @@ class Below:
 
     def __init__(self, view: View | None, path: bytes, node: Node | None, opened: OpenLayers | None = None) -> None:
         self._view, self._path, self._node, self._opened = view, path, node, opened
-        self._open: dict[int, int] = {}
+        self._open: dict[int, int] = {}  # ours to close
+        self._known: dict[int, int] = {}
 
     def __enter__(self) -> Below:
         return self
@@ -177,12 +188,14 @@ class Below:
             os.close(fd)
 
     def descriptor(self, layer: int) -> int:
-        fd = self._opened.get(layer, self._path) if self._opened is not None else None
+        """The folder in one of the layers that have it; valid while *opened* is asked for no other."""
+        fd = self._known.get(layer)
         if fd is None:
-            fd = self._open.get(layer)
-        if fd is None:
-            assert self._view is not None
-            fd = self._open[layer] = self._view.open(layer, self._path)
+            fd = self._opened.get(layer, self._path) if self._opened is not None else None
+            if fd is None:
+                assert self._view is not None
+                fd = self._open[layer] = self._view.open(layer, self._path)
+            self._known[layer] = fd
         return fd
 
     def find(self, name: bytes) -> Node | None:
@@ -195,9 +208,9 @@ class Below:
                 found = os.stat(name, dir_fd=self.descriptor(layer), follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if whiteouts.is_overlay_whiteout(found):
-                break
             if not stat.S_ISDIR(found.st_mode):
+                if whiteouts.is_overlay_whiteout(found):
+                    break
                 return node or Node(found, [layer])
             if node is None:
                 node = Node(found, [layer])
@@ -238,11 +251,9 @@ class Locator:
 
 def is_opaque(fd: int) -> bool:
     """Whether an open folder hides what lower layers hold in it, by either of overlay's xattrs."""
-    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
-        try:
-            if os.getxattr(fd, name) == b"y":
-                return True
-        except OSError as error:
-            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
-                raise
-    return False
+    try:  # whoever may not read them does not see their names either (xattr(7))
+        return any(name in _OPAQUE and os.getxattr(fd, name) == b"y" for name in os.listxattr(fd))
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+        return False

@@ -7,10 +7,9 @@ costs as much as the change is big, not as much as the tree is.
 from __future__ import annotations
 
 import os
-import stat
 
 from layerlog.drivers import whiteouts
-from layerlog.drivers.changes import ADD, DELETE, MODIFY, Change, differs, same_time, xattrs
+from layerlog.drivers.changes import ADD, DELETE, MODIFY, Change, differs, open_xattrs, same_time
 from layerlog.drivers.trees import Below, Node, OpenFolders, OpenLayers, View, is_opaque
 
 TYPE_CHECKING = False
@@ -23,31 +22,30 @@ def written(view: View, look: bool = True) -> Iterator[Change]:
 
     A folder in which nothing changed is listed when its own mode, owner, time or xattrs did, as the original lists it.
 
-    Without *look* the paths of folders that are new as a whole are listed but not looked at: their ``node`` is None.
+    Without *look* only what is needed to tell the kinds of changes is looked at: the ``node`` of files, and of all in folders that
+    are new as a whole, is None.
     """
     lower = View(view.roots[1:], overlay=True) if len(view.roots) > 1 else None
     found: list[Change] = []
     new: list[Change] = []
     folders: dict[bytes, Node] = {}
-    # (path, the same folder below or None, whether what is below is hidden from it)
+    # (path, what is there below, whether what is below is hidden from it)
     todo: list[tuple[bytes, Node | None, bool]] = [(b"", lower.root() if lower is not None else None, False)]
     with OpenFolders(view) as opened, OpenLayers(lower or View([], overlay=True)) as opened_below:
         while todo:
-            path, was, hidden = todo.pop()
+            path, known, hidden = todo.pop()
+            was = known if known is not None and known.is_folder else None
             upper_fd = opened.get(path)
-            if was is None and not look:
-                todo += [(below, None, False) for below in _new_folder(upper_fd, path, new)]
-                continue
             with Below(lower, path, was, opened_below) as below:
-                hidden = hidden or (bool(path) and was is not None and is_opaque(upper_fd))
-                here = _one_folder(upper_fd, path, below, hidden)
-            for change, known, is_new in here:
-                if is_new or change.node is None or not change.node.is_folder:
-                    found.append(change)
-                if change.node is not None and change.node.is_folder:
-                    folders[change.path] = change.node
-                    inner = known if known is not None and known.is_folder else None
-                    todo.append((change.path[1:], inner, hidden))
+                if path:
+                    now = folders[b"/" + path] = Node(os.fstat(upper_fd), [0])
+                    if was is None or _folder_differs(was, below.descriptor(was.layers[0]), now, upper_fd):
+                        found.append(Change(ADD if known is None else MODIFY, b"/" + path, now))
+                    hidden = hidden or (was is not None and is_opaque(upper_fd))
+                if was is None and not look:
+                    _new_tree(opened, path, new)
+                else:
+                    todo += _one_folder(upper_fd, path, below, hidden, look, found)
     return iter(sorted(_with_parents(found, folders) + new, key=_as_walked))
 
 
@@ -69,19 +67,20 @@ def _with_parents(found: list[Change], folders: dict[bytes, Node]) -> list[Chang
     return found
 
 
-def _new_folder(fd: int, path: bytes, new: list[Change]) -> list[bytes]:
-    """List what is in a folder that nothing below has; the paths of the folders in it."""
-    prefix = path + b"/" if path else b""
-    folders = []
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            inner = prefix + entry.name.encode("utf-8", "surrogateescape")
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(inner)
-            elif not entry.is_file(follow_symlinks=False) and whiteouts.is_overlay_whiteout(entry.stat(follow_symlinks=False)):
-                continue
-            new.append(Change(ADD, b"/" + inner))
-    return folders
+def _new_tree(opened: OpenFolders, top: bytes, new: list[Change]) -> None:
+    """List what is in a folder that nothing below has."""
+    todo = [top]
+    while todo:
+        path = todo.pop()
+        prefix = path + b"/" if path else b""
+        with os.scandir(opened.get(path)) as entries:
+            for entry in entries:
+                inner = prefix + entry.name.encode("utf-8", "surrogateescape")
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(inner)
+                elif not entry.is_file(follow_symlinks=False) and whiteouts.is_overlay_whiteout(entry.stat(follow_symlinks=False)):
+                    continue
+                new.append(Change(ADD, b"/" + inner))
 
 
 def written_bytes(view: View) -> int:
@@ -106,30 +105,35 @@ def written_bytes(view: View) -> int:
     return total
 
 
-def _one_folder(upper_fd: int, path: bytes, below: Below, hidden: bool) -> list[tuple[Change, Node | None, bool]]:
-    """(change, what is below, whether it is one) for each entry; of folders also those that only hold changes."""
-    prefix = b"/" + path + b"/" if path else b"/"
-    found: list[tuple[Change, Node | None, bool]] = []
+def _one_folder(
+    upper_fd: int, path: bytes, below: Below, hidden: bool, look: bool, found: list[Change]
+) -> list[tuple[bytes, Node | None, bool]]:
+    """Add the changes of all but folders to *found*; the folders, each with what is there below and whether that is hidden from it."""
+    prefix = path + b"/" if path else b""
+    folders: list[tuple[bytes, Node | None, bool]] = []
     seen: set[bytes] = set()
     with os.scandir(upper_fd) as entries:
         for entry in entries:
-            name = os.fsencode(entry.name)
-            now = entry.stat(follow_symlinks=False)
+            name = entry.name.encode("utf-8", "surrogateescape")
             known = below.find(name)
-            if whiteouts.is_overlay_whiteout(now):
-                if known is not None and not hidden:
-                    found.append((Change(DELETE, prefix + name), None, True))
-                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append((prefix + name, known, hidden))
+            elif look or not entry.is_file(follow_symlinks=False):
+                now = entry.stat(follow_symlinks=False)
+                if whiteouts.is_overlay_whiteout(now):
+                    if known is not None and not hidden:
+                        found.append(Change(DELETE, b"/" + prefix + name))
+                    continue
+                found.append(Change(ADD if known is None else MODIFY, b"/" + prefix + name, Node(now, [0])))
+            else:
+                found.append(Change(ADD if known is None else MODIFY, b"/" + prefix + name))
             seen.add(name)
-            kind = ADD if known is None else MODIFY
-            changed = known is None or not stat.S_ISDIR(now.st_mode) or _folder_differs(upper_fd, below, name, known, now)
-            found.append((Change(kind, prefix + name, Node(now, [0])), known, changed))
     if hidden:
-        found.extend((Change(DELETE, prefix + name), None, True) for name in below.names() if name not in seen)
-    return found
+        found.extend(Change(DELETE, b"/" + prefix + name) for name in below.names() if name not in seen)
+    return folders
 
 
-def _folder_differs(upper_fd: int, below: Below, name: bytes, known: Node, now: os.stat_result) -> bool:
-    if differs(known.found, now) or not same_time(known.found.st_mtime_ns, now.st_mtime_ns):
+def _folder_differs(was: Node, was_fd: int, now: Node, now_fd: int) -> bool:
+    if differs(was.found, now.found) or not same_time(was.found.st_mtime_ns, now.found.st_mtime_ns):
         return True
-    return xattrs(upper_fd, name) != xattrs(below.descriptor(known.layers[0]), name)
+    return open_xattrs(was_fd) != open_xattrs(now_fd)

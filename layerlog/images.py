@@ -141,18 +141,19 @@ class ImageMethods(Core):
         *,
         format: str = "oci-archive",
         compression: str | None = None,
+        progress: Progress | None = None,
     ) -> list[Image]:
         """Write images to *path* as an ``oci-archive``, ``oci`` (a folder) or ``docker-archive``; durable on return, or not there.
 
         The same images give the same bytes; config, and with it the image's ID, and diffIDs stay as they are.
         Asked for by a name an image is saved under that name, by its ID under all its names. *compression* of
         layers: ``none``, ``gzip``, ``zstd``; None as the image had them. *path* may be a stream to write to, for an archive; what was
-        written to it before a failure stays written. Raises ImageUnknown, InvalidRequest,
+        written to it before a failure stays written. *progress* is told uncompressed bytes. Raises ImageUnknown, InvalidRequest,
         ContentsDamaged, and StoreError when *path* cannot be written.
         """
         from layerlog.images_out import save
 
-        return save(self, path if not isinstance(path, os.PathLike) else os.fspath(path), images, format, compression)
+        return save(self, path if not isinstance(path, os.PathLike) else os.fspath(path), images, format, compression, progress)
 
     def import_dir(
         self,

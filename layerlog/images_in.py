@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What a load or an import reports while it works."""
+    """What a load, an import or a save reports while it works. A save counts uncompressed bytes."""
 
     def reading(self) -> None:
-        """An import reads what it will unpack, to know its digest; how much that is nobody knows yet."""
+        """What will be unpacked, or written, is read before, to know its digest; how much that is nobody knows yet."""
 
     def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None:
-        """Layer *place* of *count* begins; *size* bytes are to be read; *present*: it is here already."""
+        """Layer *place* of *count* begins; *size* bytes are to be read (0: nobody knows); *present*: it is there already."""
 
     def advance(self, count: int) -> None:
         """*count* more bytes of the current layer were read."""

@@ -20,7 +20,7 @@ from layerlog.contents import ensure_created, open_diff
 from layerlog.drivers import compression as packing
 from layerlog.eventstore.errors import ContentsDamaged, InvalidImage, InvalidRequest
 from layerlog.image_targets import Target, open_target
-from layerlog.images_in import chain_rows
+from layerlog.images_in import Quiet, chain_rows
 from layerlog.records import Image, Layer
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from layerlog.core import Core
+    from layerlog.images_in import Progress
 
 FORMATS = ("oci-archive", "oci", "docker-archive")
 _CODES = {"none": packing.NONE, "gzip": packing.GZIP, "zstd": packing.ZSTD}
@@ -59,6 +60,7 @@ def save(
     images: Iterable[str | Image] | str | Image,
     format: str = "oci-archive",
     compression: str | None = None,
+    progress: Progress | None = None,
 ) -> list[Image]:
     """See ``Store.save``."""
     if format not in FORMATS:
@@ -72,13 +74,14 @@ def save(
     chosen = _chosen(core, images)
     if not chosen:
         raise InvalidRequest("no image to save was named")
+    told = progress or Quiet()
     with ExitStack() as stack:
-        found = [(one, _parts(core, one.image, stack)) for one in chosen]
+        found = [(one, _parts(core, one.image, stack, told)) for one in chosen]
         with open_target(path, as_folder=format == "oci", room=core.folder()) as target:
             if format == "docker-archive":
-                _write_docker(core, target, found)
+                _write_docker(core, target, found, told)
             else:
-                _write_oci(core, target, found, None if compression is None else _CODES[compression])
+                _write_oci(core, target, found, None if compression is None else _CODES[compression], told)
             target.finish()
     return [one.image for one in chosen]
 
@@ -97,7 +100,7 @@ def _chosen(core: Core, images: Iterable[str | Image] | str | Image) -> list[Cho
 # --- what is to be written
 
 
-def _parts(core: Core, image: Image, stack: ExitStack) -> Parts:
+def _parts(core: Core, image: Image, stack: ExitStack, progress: Progress) -> Parts:
     """The documents and layers of an image; its layers are kept from deletion until *stack* ends. Raises InvalidImage."""
     layers = [Layer(row) for row in chain_rows(core, image.layer)] if image.layer else []
     for layer in layers:  # all of them before the first lease is shared: making folders takes a lease alone
@@ -109,7 +112,7 @@ def _parts(core: Core, image: Image, stack: ExitStack) -> Parts:
     config_digest = _config_digest(manifest)
     config = _item(core, image, config_digest) if config_digest else b""
     if not config:  # made by hand, not by a load or a commit
-        diff_ids = [_diff_id(core, layer) for layer in layers]
+        diff_ids = [_diff_id(core, layer, progress) for layer in layers]
         return Parts(_config_of(image, diff_ids), layers, diff_ids, b"")
     diff_ids = oci.parse(config, oci.Config, f"config of image {image.id[:12]}").rootfs.diff_ids
     if len(diff_ids) != len(layers):
@@ -138,13 +141,15 @@ def _config_of(image: Image, diff_ids: list[str]) -> bytes:
     return oci.to_json(document)
 
 
-def _diff_id(core: Core, layer: Layer) -> str:
+def _diff_id(core: Core, layer: Layer, progress: Progress) -> str:
     """DiffID of a layer: as recorded, else of the tar that it gives now."""
     if layer.contents is not None and layer.contents.diff_digest and not layer.opened:
         return layer.contents.diff_digest
+    progress.reading()
     digest = hashlib.sha256()
     for piece in _plain(core, layer):
         digest.update(piece)
+        progress.advance(len(piece))
     return "sha256:" + digest.hexdigest()
 
 
@@ -153,12 +158,13 @@ def _plain(core: Core, layer: Layer) -> Iterator[bytes]:
     return open_diff(core, layer, core.chain(layer.id), None, packing.NONE)
 
 
-def _checked(core: Core, layer: Layer, diff_id: str) -> Iterator[bytes]:
+def _checked(core: Core, layer: Layer, diff_id: str, progress: Progress) -> Iterator[bytes]:
     """The layer's tar. Raises ContentsDamaged at its end when it is not what *diff_id* says."""
     digest = hashlib.new(diff_id.partition(":")[0])
     for piece in _plain(core, layer):
         digest.update(piece)
         yield piece
+        progress.advance(len(piece))
     if digest.hexdigest() != diff_id.partition(":")[2]:
         raise ContentsDamaged(layer_id=layer.id, path=core.driver.path(layer.id), why=f"its diff is not {diff_id}")
 
@@ -166,14 +172,14 @@ def _checked(core: Core, layer: Layer, diff_id: str) -> Iterator[bytes]:
 # --- OCI
 
 
-def _write_oci(core: Core, target: Target, found: list[tuple[Chosen, Parts]], code: int | None) -> None:
+def _write_oci(core: Core, target: Target, found: list[tuple[Chosen, Parts]], code: int | None, progress: Progress) -> None:
     """Layers, configs, manifests, and the index that names them."""
     written: dict[tuple[str, int], tuple[str, int]] = {}
     entries: list[dict[str, Any]] = []
     for folder in ("blobs", "blobs/sha256"):
         target.folder(folder)
     for chosen, parts in found:
-        layers = _write_layers(core, target, parts, code, written)
+        layers = _write_layers(core, target, parts, code, written, progress)
         target.blob([parts.config], _blob_name)
         manifest = _manifest(parts, layers)
         digest, size = target.blob([manifest], _blob_name)
@@ -185,20 +191,27 @@ def _write_oci(core: Core, target: Target, found: list[tuple[Chosen, Parts]], co
 
 
 def _write_layers(
-    core: Core, target: Target, parts: Parts, code: int | None, written: dict[tuple[str, int], tuple[str, int]]
+    core: Core, target: Target, parts: Parts, code: int | None, written: dict[tuple[str, int], tuple[str, int]], progress: Progress
 ) -> list[dict[str, Any]]:
     """Write each layer once; their descriptors."""
     before = _stored_layers(parts)
     found = []
     for place, (layer, diff_id) in enumerate(zip(parts.layers, parts.diff_ids, strict=True)):
         wanted = code if code is not None else _packed_before(before, place, diff_id)
+        _tell(progress, parts, place, (diff_id, wanted) in written)
         if (diff_id, wanted) not in written:
-            pieces = packing.compressed(_checked(core, layer, diff_id), wanted)
+            pieces = packing.compressed(_checked(core, layer, diff_id, progress), wanted)
             written[diff_id, wanted] = target.blob(pieces, _blob_name)
         digest, size = written[diff_id, wanted]
         kept = {key: value for key, value in before[place].items() if key == "annotations"} if before else {}
         found.append({"mediaType": _MEDIA_TYPE[wanted], "digest": digest, "size": size, **kept})
     return found
+
+
+def _tell(progress: Progress, parts: Parts, place: int, present: bool) -> None:
+    """Layer *place* of an image begins; *present*: another image brought it."""
+    contents = parts.layers[place].contents
+    progress.layer(place, len(parts.layers), parts.diff_ids[place], contents.diff_size if contents is not None else 0, present)
 
 
 def _stored_layers(parts: Parts) -> list[dict[str, Any]]:
@@ -232,15 +245,16 @@ def _blob_name(digest: str) -> str:
 # --- docker
 
 
-def _write_docker(core: Core, target: Target, found: list[tuple[Chosen, Parts]]) -> None:
+def _write_docker(core: Core, target: Target, found: list[tuple[Chosen, Parts]], progress: Progress) -> None:
     """Plain layers named by their diffIDs, configs named by theirs, and manifest.json."""
     entries = []
     names: dict[str, str] = {}
     for chosen, parts in found:
-        for layer, diff_id in zip(parts.layers, parts.diff_ids, strict=True):
+        for place, (layer, diff_id) in enumerate(zip(parts.layers, parts.diff_ids, strict=True)):
+            _tell(progress, parts, place, diff_id in names)
             if diff_id not in names:
                 names[diff_id] = diff_id.partition(":")[2] + ".tar"
-                target.blob(_checked(core, layer, diff_id), lambda _, name=names[diff_id]: name)  # type: ignore[misc]
+                target.blob(_checked(core, layer, diff_id, progress), lambda _, name=names[diff_id]: name)  # type: ignore[misc]
         config_name = oci.digest_of(parts.config).partition(":")[2] + ".json"
         target.blob([parts.config], lambda _, name=config_name: name)  # type: ignore[misc]
         tags = sorted({tag for name in chosen.names if (tag := _repo_tag(name))})

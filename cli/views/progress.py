@@ -21,6 +21,8 @@ class LoadProgress:
     ``notes`` collects what this user could not set, as (path, what).
     """
 
+    _layer, _present, _done = "new layer", "already here", "read"
+
     def __init__(self, what: str, verbose: bool = False) -> None:
         self.what, self.verbose = what, verbose
         self.notes: list[Any] = []
@@ -43,6 +45,7 @@ class LoadProgress:
     def reading(self) -> None:
         """Bytes are read ahead, of which nobody knows how many there are; they are not counted."""
         self._ahead = True
+        self._end_task()
         if self._progress is not None:
             self._task = self._progress.add_task("reading", total=None)
 
@@ -54,14 +57,18 @@ class LoadProgress:
         if self._progress is None:
             return
         title = f"layer {place + 1}/{count}  {digest.partition(':')[2][:12]}"
-        if self._task is not None:
+        self._end_task()
+        if present:
+            self._progress.console.print(f"{title}  {self._present}", style="dim", highlight=False)
+        else:
+            self._task = self._progress.add_task(title, total=size or None)
+
+    def _end_task(self) -> None:
+        """What was under way is done, however many bytes it was said to have."""
+        if self._progress is not None and self._task is not None:
             seen = self._progress.tasks[self._task]
             self._progress.update(self._task, completed=seen.total or seen.completed, total=seen.total or seen.completed)
-        if present:
-            self._progress.console.print(f"{title}  already here", style="dim", highlight=False)
             self._task = None
-        else:
-            self._task = self._progress.add_task(title, total=size)
 
     def advance(self, count: int) -> None:
         """*count* more bytes of the current layer."""
@@ -76,12 +83,18 @@ class LoadProgress:
     def summary(self) -> str:
         """``3 new layers, 52.1 MB in 4s (12.6 MB/s)``."""
         seconds = max(time.monotonic() - self._began, 0.001)
-        parts = [units.count(self.layers_new, "new layer")] if self.layers_new else []
-        parts += [f"{units.count(self.layers_present, 'layer')} already here"] if self.layers_present else []
+        parts = [units.count(self.layers_new, self._layer)] if self.layers_new else []
+        parts += [f"{units.count(self.layers_present, 'layer')} {self._present}"] if self.layers_present else []
         if not self.bytes_read:
             return ", ".join(parts) or "no layers"
         rate = units.size(self.bytes_read / seconds)
-        return f"{', '.join(parts)}; {units.size(self.bytes_read)} read in {seconds:.1f}s ({rate}/s)"
+        return f"{', '.join(parts)}; {units.size(self.bytes_read)} {self._done} in {seconds:.1f}s ({rate}/s)"
+
+
+class SaveProgress(LoadProgress):
+    """The same for ``Store.save``. Layers that images share are written once."""
+
+    _layer, _present, _done = "layer", "shared", "written"
 
 
 def _bars() -> Progress:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tests.conftest import ROOT
@@ -49,3 +52,30 @@ def test_import_says_in_a_line_what_is_wrong(layerlog: Layerlog, tmp_path: Path)
         done = layerlog("import", *words)
         assert (done.returncode, done.stdout) == (1, "")
         assert why in done.stderr.splitlines()[0]
+
+
+def test_save_says_what_it_wrote_on_stderr_unless_it_is_to_be_quiet(layerlog: Layerlog, tmp_path: Path) -> None:
+    assert piped(layerlog, tar(BASE), "import", "-", "a:1").returncode == 0
+    said = layerlog("save", "a:1", str(tmp_path / "a.tar"))
+    assert (said.returncode, said.stdout) == (0, "")
+    assert re.fullmatch(rf"{re.escape(str(tmp_path))}/a.tar: 1 layer; [\d.]+ kB written in [\d.]+s \(.*/s\)\n", said.stderr)
+    quiet = layerlog("save", "a:1", str(tmp_path / "b.tar"), "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_on_a_terminal_save_shows_a_bar_for_each_layer(layerlog: Layerlog, tmp_path: Path) -> None:
+    assert piped(layerlog, tar(BASE), "import", "-", "a:1").returncode == 0
+    main, terminal = pty.openpty()
+    command = [*layerlog("version").args[:-1], "save", "a:1", "-"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=environment) as process:
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # EIO: nobody has the terminal open any more
+            while data := os.read(main, 65536):
+                shown += data
+        assert process.stdout is not None
+        assert process.stdout.read()[257:262] == b"ustar"
+    os.close(main)
+    assert process.returncode == 0
+    assert re.search(rb"layer 1/1  [0-9a-f]{12} .*kB.*-: 1 layer; ", shown, re.DOTALL), shown

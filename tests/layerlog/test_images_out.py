@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from layerlog.eventstore.errors import ContentsDamaged, ImageUnknown, InvalidRequest, StoreError
+from layerlog.images_in import Quiet
 from tests.layerlog.builders import BASE, TOP, Layout, image_of
 
 if TYPE_CHECKING:
@@ -81,6 +82,32 @@ def test_several_images_share_their_layers_in_one_archive(open_store: OpenStore,
     loaded = other.load_all(str(tmp_path / "both"))
     assert [(image.id, sorted(image.names)) for image in loaded] == [(one.id, ["one:1"]), (two.id, ["three:3", "two:1"])]
     assert len(other.layers()) == 2
+
+
+class Told(Quiet):
+    """Progress that remembers: of each layer the bytes that were announced, and those that came."""
+
+    def __init__(self) -> None:
+        self.layers: list[tuple[str, int, bool]] = []
+        self.came: list[int] = []
+
+    def layer(self, place: int, count: int, digest: str, size: int, present: bool) -> None:
+        self.layers.append((f"{place + 1}/{count}", size, present))
+        self.came.append(0)
+
+    def advance(self, count: int) -> None:
+        self.came[-1] += count
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_save_tells_how_far_it_is_and_which_layers_are_shared(store: Store, tmp_path: Path, format: str) -> None:
+    one = store.load(Layout(BASE).write(tmp_path / "one"), name="one:1")
+    two = store.load(Layout(BASE, TOP).write(tmp_path / "two"), name="two:1")
+    told = Told()
+    store.save(str(tmp_path / "both"), [one, two], format=format, progress=told)
+    sizes = [layer.contents.diff_size for layer in store.layers() if layer.contents]
+    assert told.layers == [("1/1", sizes[0], False), ("1/2", sizes[0], True), ("2/2", sizes[1], False)]
+    assert told.came == [sizes[0], 0, sizes[1]]
 
 
 def test_asked_for_by_a_name_an_image_goes_out_under_that_name_alone(open_store: OpenStore, tmp_path: Path) -> None:
@@ -164,7 +191,7 @@ def test_an_older_archive_stays_when_saving_fails(store: Store, tmp_path: Path) 
         ({"format": "docker-archive", "compression": "gzip"}, InvalidRequest),
     ],
 )
-def test_unknown_formats_are_refused(store: Store, tmp_path: Path, options: dict[str, str], error: type[StoreError]) -> None:
+def test_unknown_formats_are_refused(store: Store, tmp_path: Path, options: dict[str, Any], error: type[StoreError]) -> None:
     image = store.create_image()
     with pytest.raises(error):
         store.save(str(tmp_path / "out"), image, **options)
