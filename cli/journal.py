@@ -92,7 +92,7 @@ def _lines(run: Run, after: int, last: int) -> None:
 
 def export(run: Run) -> int:
     """All commits into one file that any tool can read."""
-    from layerlog.remains import export as written
+    from layerlog.exporting import export as written
 
     path = run.argument(1)
     count = written(run.store, path)

@@ -198,8 +198,8 @@ def rows_of(runs: list[Run]) -> tuple[Table, int]:
     return Table(RunSet(runs, None).scan(b"")) if runs else Table(), runs[-1].last if runs else 0
 
 
-def orphaned_runs(folder: str) -> list[Run]:
-    """The newest chain of runs of a ledger whose journal is gone; of the journal that most of them name."""
+def orphaned_runs(folder: str, of: bytes = b"") -> list[Run]:
+    """The newest chain of runs of a ledger whose journal is gone: *of* the journal with that ID, or of the one that most of them name."""
     by_journal: dict[bytes, int] = {}
     try:
         names = sorted(os.listdir(os.path.join(folder, CHECKPOINTS)))
@@ -211,6 +211,8 @@ def orphaned_runs(folder: str) -> list[Run]:
                 file.seek(-256, os.SEEK_END)
                 footer = file.read()
         except OSError:
+            continue
+        if of and footer[20:36] != of:
             continue
         by_journal[footer[20:36]] = max(by_journal.get(footer[20:36], 0), int.from_bytes(footer[44:52], "little"))
     for journal_id, _ in sorted(by_journal.items(), key=lambda one: -one[1]):

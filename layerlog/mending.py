@@ -6,12 +6,11 @@ names; the old one is kept in ``quarantine/``. Sequence numbers stay: a commit t
 same number that says so, since trash entries, heads and people name commits by number.
 
 Nothing is removed. A crash before the exchange leaves the store as it was, but for what went to ``lost+found/``, which
-nothing claimed; the tool is run again.
+nothing claimed; the tool is run again. After it recovery finishes what is left to do (mending_switch.py).
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -19,32 +18,28 @@ from typing import TYPE_CHECKING, Any
 
 from layerlog.adopting import gather
 from layerlog.decide.adopting import Adoption, adopt
-from layerlog.drivers import syscalls
 from layerlog.drivers.choose import open_driver
 from layerlog.eventstore import codec, disk
 from layerlog.eventstore.blobs import Blobs
 from layerlog.eventstore.envelope import envelope
-from layerlog.eventstore.errors import InUse
+from layerlog.eventstore.errors import InUse, StoreError
 from layerlog.eventstore.genesis import journal_folder
-from layerlog.eventstore.journal import GENESIS, LOCK, Journal, make_first_segment
+from layerlog.eventstore.journal import LOCK, Journal, make_first_segment
 from layerlog.eventstore.leases import Leases, describe
 from layerlog.eventstore.locks import FileLock
-from layerlog.eventstore.position import PositionFile, boot_id
-from layerlog.eventstore.reading import POSITION, SEGMENTS
 from layerlog.eventstore.rows import Overlay, Rows, Table
-from layerlog.eventstore.state import CHECKPOINTS, Meta, fold_commit
-from layerlog.eventstore.tail import CUT, LOST, QUARANTINE
-from layerlog.mending_moves import Move, moves
+from layerlog.eventstore.state import Meta, fold_commit
+from layerlog.mending_moves import Move, moves, without_files
+from layerlog.mending_switch import ASIDE, LEASE, must_be_as_planned, settle, switch
 from layerlog.projections.fold import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from layerlog.eventstore.leases import Lease
     from layerlog.eventstore.scavenge import Lost
     from layerlog.remains import Remains
 
-ASIDE = "mending.new"
-LOST_AND_FOUND = "lost+found"
 BATCH_BYTES = 1 << 20
 ROWS_BYTES = 2 << 20
 """About so many bytes of restated rows go into one commit."""
@@ -67,6 +62,8 @@ class Mending:
         self.adoption = Adoption()
         """What is adopted at the end, since some later commit took it away again."""
         self.moves: list[Move] = []
+        self.bare = 0
+        """How many layers have a record with contents, and no folder."""
 
     def lines(self) -> list[str]:
         """What was found and what will be done, a line each."""
@@ -76,13 +73,15 @@ class Mending:
             found.append(f"restated from checkpoints: {len(self.restated)} rows that lost commits made or changed")
         found += [*self.early.did, *self.adoption.did, *(move.words for move in self.moves)]
         found += [f"lost: {one}" for one in self.adoption.lost]
+        if self.bare:
+            found.append(f"{self.bare} layers have no files here: layerlog check names them, layerlog repair --from fetches them")
         return found
 
     @property
     def whole(self) -> bool:
-        """Whether there is nothing to mend."""
+        """Whether there is nothing to mend: never where there is no journal."""
         adopted = [*self.early.events, *self.adoption.events, *self.adoption.lose]
-        return not (self.lost or adopted or self.moves or self.remains.notes())
+        return self.remains.in_place and not (self.lost or adopted or self.moves or self.remains.notes())
 
 
 def plan(root: str, run_root: str, driver_name: str, tool: str, remains: Remains) -> Mending:
@@ -101,6 +100,7 @@ def plan(root: str, run_root: str, driver_name: str, tool: str, remains: Remains
     if found.adoption.events:
         after.update(fold_commit(fold, after, Meta(1, 1, ""), found.adoption.events, None, None).items())
     found.moves = moves(found, after, mentioned)
+    found.bare = len(without_files(found.driver, after))
     if last and not found.whole:
         mine, _, _ = _folded(found, Table(), 0)
         found.restated = _difference(mine, rows)
@@ -153,21 +153,45 @@ def mend(found: Mending, *, actor: str = "", reason: str = "", command: str = ""
     if there was one, is still in its place.
     """
     disk.make_folders(found.folder)
+    leases = Leases(os.path.join(found.folder, "leases"))
     with FileLock(os.path.join(found.folder, LOCK)):
-        holders = Leases(os.path.join(found.folder, "leases")).holders()
-        for holder_id, note in holders.items():
+        for holder_id, note in leases.holders().items():
             raise InUse(id=holder_id, holder=describe(note))
-        found.driver.setup()
         who = envelope(actor=actor, reason=reason, command=command)
-        last = _write_aside(found, who)
-        for move in found.moves:
-            move.act()
-        for layer_id in found.adoption.lose:
-            if found.driver.exists(layer_id):
-                found.driver.lose(layer_id)
-        found.driver.sync_places()
-        _switch(found)
+        lease = leases.take(LEASE, note := {"doing": f"mend the journal ({found.tool})", "pid": who["pid"], "program": who["program"]})
+        try:
+            settle(found.folder)
+            must_be_as_planned(found.folder, found.remains.in_place)
+            lease.rewrite(note)
+            last = _carry_out(found, who)
+        except BaseException:
+            _after_failure(found.folder, lease)
+            raise
+        lease.release()
     return last
+
+
+def _carry_out(found: Mending, who: dict[str, Any]) -> int:
+    found.driver.setup()
+    last = _write_aside(found, who)
+    for move in found.moves:
+        move.act()
+    for layer_id in found.adoption.lose:
+        if found.driver.exists(layer_id):
+            found.driver.lose(layer_id)
+    found.driver.sync_places()
+    switch(found.folder)
+    return last
+
+
+def _after_failure(folder: str, lease: Lease) -> None:
+    """Back, or, after the exchange, to the end; when the disk refuses that too, the next who opens the store does it."""
+    try:
+        settle(folder)
+    except (StoreError, OSError):
+        lease.abandon()
+    else:
+        lease.release()
 
 
 def _write_aside(found: Mending, who: dict[str, Any]) -> int:
@@ -246,45 +270,3 @@ def _closing(found: Mending) -> Iterator[list[Any]]:
     did = [*found.remains.notes(), *found.early.did, *found.adoption.did, *(move.words for move in found.moves)]
     said = {"type": "StoreMended", "tool": found.tool, "did": did or [f"{found.readable} commits kept"]}
     yield [{**said, "lost": lost} if lost else said]
-
-
-def _switch(found: Mending) -> None:
-    """The new journal takes its place; the old one goes to quarantine. A process that has the old one open is told by the position."""
-    folder, aside = found.folder, os.path.join(found.folder, ASIDE)
-    old, new = os.path.join(folder, SEGMENTS), os.path.join(aside, SEGMENTS)
-    if os.path.isdir(old):
-        _exchange(old, new)
-        quarantine = os.path.join(folder, QUARANTINE)
-        disk.make_folder(quarantine)
-        kept = os.path.join(quarantine, f"journal-{time.time_ns()}")
-        disk.rename(new, kept)
-        for name in os.listdir(quarantine):  # what says that the old one was cut off
-            if name == CUT or name.startswith(f"{LOST}-"):
-                disk.rename(os.path.join(quarantine, name), os.path.join(kept, name))
-        disk.sync_folder(quarantine)
-    else:
-        disk.rename(new, old)
-    disk.rename(os.path.join(aside, GENESIS), os.path.join(folder, GENESIS))
-    disk.sync_folder(folder)
-    journal = Journal.open(folder, read_only=True)  # the position there is of the other journal: the end is found anew
-    try:
-        published = PositionFile(os.path.join(folder, POSITION), journal.id, read_only=False)
-        published.publish(journal.position)
-        published.close()
-    finally:
-        journal.close()
-    disk.write_beside(os.path.join(folder, "settled"), boot_id().hex().encode(), durable=False)
-    shutil.rmtree(os.path.join(folder, CHECKPOINTS), ignore_errors=True)  # of the other journal: made again
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(old: str, new: str) -> None:
-    """Swap two names at once; where the file system cannot, by two renames (a crash in between: ``rebuild`` goes on)."""
-    try:
-        syscalls.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), syscalls.RENAME_EXCHANGE)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        disk.rename(old, new + ".old")
-        disk.rename(new, old)
-        disk.rename(new + ".old", new)

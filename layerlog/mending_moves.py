@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from layerlog.drivers.driver import Driver
     from layerlog.eventstore.rows import Rows
     from layerlog.mending import Mending
 
@@ -42,7 +43,7 @@ def moves(found: Mending, rows: Rows, mentioned: set[str]) -> list[Move]:
 def _trash(found: Mending, rows: Rows) -> Iterator[Move]:
     driver = found.driver
     claimed = {trash.entry_name(row["sequence"], row["id"]) for row in trash.every(rows) if row["kept"]}
-    missing = {row["id"] for row in every(rows, "layer") if ("contents" in row or "opened" in row) and not driver.exists(row["id"])}
+    missing = without_files(driver, rows)
     for entry in sorted(driver.trash(), key=_age, reverse=True):
         layer_id = entry.partition("-")[2]
         if entry in claimed:
@@ -54,6 +55,11 @@ def _trash(found: Mending, rows: Rows) -> Iterator[Move]:
         else:
             words = f"trash/{entry}: no deletion claims it; to lost+found"
             yield Move(words, partial(_lose, driver, "trash", entry))
+
+
+def without_files(driver: Driver, rows: Rows) -> set[str]:
+    """Layers that claim contents and have no folder."""
+    return {row["id"] for row in every(rows, "layer") if ("contents" in row or "opened" in row) and not driver.exists(row["id"])}
 
 
 def _age(entry: str) -> int:

@@ -8,7 +8,7 @@ checkpoints, the copy of the genesis. What was done is a commit. Nothing that a 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from layerlog.blob_keeping import collect_if_idle
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 def recover_all(core: Core, *, do: bool = True) -> list[str]:
     """What was done (*do*) or would be, a line each. Raises ReadOnlyStore.
 
-    Under a journal with holes nothing is settled, since what looks unclaimed may be claimed by what is lost.
+    Under a journal with holes nothing is settled, since what looks unclaimed may be claimed by what is lost, and a
+    checkpoint that a replay does not give may be the only one that knows. Afterwards the ledger knows whether it has any.
     """
+    core.ledger.read_through()
     found = [f"layer {layer_id}: {', '.join(steps)}" for layer_id, steps in getattr(core, "recovered", ())]
     if core.ledger.has_damage():
         return [*found, "the journal has damaged records: nothing more is settled before it is salvaged"]
     if do:
         core.must_write()
-    for part in (_layers, _trash, _derived, reconcile, _genesis, _checkpoints, _leases):
+    for part in (_layers, _trash, _derived, reconcile, _asides, _genesis, _checkpoints, _leases):
         found += part(core, do)
     if do and found:
         event = {"type": "StoreMended", "tool": "recover", "did": found}
@@ -106,8 +108,19 @@ def _genesis(core: Core, do: bool) -> Iterator[str]:
         copy = b""
     if copy != whole and len(whole) > SEGMENT_HEADER_BYTES:
         if do:
-            disk.write_beside(path, whole, durable=True)
+            with core.ledger.exclusively():
+                disk.write_beside(path, whole, durable=True)
         yield "genesis: copied again from the journal"
+
+
+def _asides(core: Core, do: bool) -> Iterator[str]:
+    """A copy of the genesis that somebody was writing when he died. All are written under the writer lock, which is taken for it."""
+    with core.ledger.exclusively() if do else nullcontext():
+        for name in sorted(os.listdir(core.ledger.folder)):
+            if name.startswith(f"{GENESIS}.") and name.endswith(".new"):
+                if do:
+                    disk.unlink(os.path.join(core.ledger.folder, name))
+                yield f"{name}: half written; removed"
 
 
 def _checkpoints(core: Core, do: bool) -> Iterator[str]:

@@ -55,6 +55,10 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
         return []
     with core.ledger.exclusively():
         pass  # what the dead wrote and did not publish counts from here on
+    if os.path.isdir(core.folder("mending.new")):
+        from layerlog.mending_switch import settle_if_dead
+
+        settle_if_dead(core)
     finish_redaction(core)
     if core.ledger.has_damage():
         return []
@@ -75,7 +79,7 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
             if one.startswith("."):
                 _clear(core, one)
     if booted:
-        _remember_boot(core)
+        remember_boot(core.folder())
     return [(layer_id, steps) for layer_id, steps in done if steps]
 
 
@@ -272,9 +276,9 @@ def _half_done(core: Core) -> set[str]:
     return (placed & {row["id"] for row in thrown}) | staged
 
 
-def _remember_boot(core: Core) -> None:
+def remember_boot(folder: str) -> None:
     """Written in place: half of it is another boot, and then all is settled once more."""
-    fd = disk.open_to_write(core.folder("settled"), os.O_CREAT | os.O_TRUNC)
+    fd = disk.open_to_write(os.path.join(folder, "settled"), os.O_CREAT | os.O_TRUNC)
     try:
         disk.write_all(fd, boot_id().hex().encode())
     finally:

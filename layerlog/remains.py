@@ -1,4 +1,4 @@
-"""What is left of a store's records: a journal with holes, an export of one, or nothing but checkpoints.
+"""What is left of a store's records: a journal with holes, or nothing but checkpoints; an export (exporting.py) is one, too.
 
 Each kind of remains gives the same four things: the commits that can be read, which ones are known to be lost, the
 rows that checkpoints hold, and commit 1. ``mending.py`` makes a whole journal of them.
@@ -6,13 +6,10 @@ rows that checkpoints hold, and commit 1. ``mending.py`` makes a whole journal o
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING
 
 from layerlog.eventstore import codec
 from layerlog.eventstore.envelope import process_facts
-from layerlog.eventstore.errors import InvalidImage
 from layerlog.eventstore.genesis import genesis_event
 from layerlog.eventstore.rows import Table
 from layerlog.eventstore.scavenge import Lost, Scavenger, genesis_copy, orphaned_runs, rows_of
@@ -20,15 +17,13 @@ from layerlog.eventstore.scavenge import Lost, Scavenger, genesis_copy, orphaned
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from layerlog.core import Core
-
-EXPORT_FORMAT = 1
-
 
 class Remains:
     """Nothing is left: the base of the others, and what ``rebuild`` of a store without checkpoints has."""
 
     what = "no journal"
+    in_place = False
+    """Whether it is a journal in its place, which the mended one replaces."""
 
     def __init__(self, folder: str, driver: str) -> None:
         self.folder, self.driver = folder, driver
@@ -83,6 +78,7 @@ class Damaged(Remains):
     """A journal with holes."""
 
     what = "a damaged journal"
+    in_place = True
 
     def __init__(self, folder: str, driver: str) -> None:
         """Raises FileNotFoundError (no segment), JournalError (nothing in it is readable), UnknownFormat."""
@@ -103,65 +99,3 @@ class Damaged(Remains):
 
     def notes(self) -> list[str]:
         return [f"segment {one.segment}, byte {one.offset}: a flipped bit, set right" for one in self.scavenger.mended()]
-
-
-class Exported(Remains):
-    """What ``journal export`` wrote."""
-
-    what = "an export"
-
-    def __init__(self, folder: str, driver: str, path: str) -> None:
-        """Raises InvalidImage when *path* is no export, or has a hole."""
-        super().__init__(folder, driver)
-        self.path = path
-        expected = 0
-        for expected, (sequence, _, _) in enumerate(self.commits(), 1):
-            if sequence != expected:
-                raise InvalidImage(where=path, why=f"commit {sequence} where commit {expected} should be")
-        if not expected:
-            raise InvalidImage(where=path, why="it holds no commit")
-        self._last = expected
-
-    def commits(self) -> Iterator[tuple[int, int, bytes]]:
-        with open(self.path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
-                try:
-                    found = json.loads(line)
-                    if number == 0:
-                        if found["export"] != EXPORT_FORMAT:
-                            raise ValueError(f"format {found['export']!r}")
-                        continue
-                    payload = found["payload"].encode("ascii")
-                    codec.decode(payload)
-                    yield int(found["sequence"]), int(found["time_ns"]), payload
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise InvalidImage(where=self.path, why=f"line {number + 1} is no line of an export ({error})") from error
-
-    def lost(self, known_last: int) -> list[Lost]:
-        return [Lost(self._last + 1, known_last, "made after the export")] if known_last > self._last else []
-
-
-def export(core: Core, path: str) -> int:
-    """Write every commit as a line of JSON, its payload as it is in the journal; how many. *path* is made anew, whole or not at all."""
-    from layerlog.eventstore import disk
-    from layerlog.eventstore.journal import Journal
-
-    aside = f"{os.path.abspath(path)}.{os.urandom(6).hex()}.new"
-    journal = Journal.open(core.ledger.folder, read_only=True, durable=True)
-    count = 0
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "w", encoding="ascii") as out:
-            out.write(json.dumps({"export": EXPORT_FORMAT, "driver": core.driver_name, "last": journal.position.sequence}) + "\n")
-            for frame in journal.frames(journal.start()):
-                assert frame.payload is not None
-                line = {"sequence": frame.sequence, "time_ns": frame.time_ns, "payload": frame.payload.decode("ascii")}
-                out.write(json.dumps(line) + "\n")
-                count += 1
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(aside, path)
-    finally:
-        disk.unlink(aside)
-        journal.close()
-    return count

@@ -15,14 +15,18 @@ from layerlog.drivers.choose import NAMES
 from layerlog.eventstore.errors import ForeignStore, InvalidRequest, JournalError
 from layerlog.eventstore.genesis import FOREIGN_NAMES, FOREIGN_SUFFIXES, SUFFIX, journal_folder
 from layerlog.eventstore.journal import Journal
+from layerlog.eventstore.safety import look
+from layerlog.eventstore.scavenge import genesis_copy
+from layerlog.exporting import Exported, first_line, store_id_of
 from layerlog.mending import Mending, mend, plan
-from layerlog.remains import Damaged, Exported, Orphaned
+from layerlog.remains import Damaged, Orphaned
 
 __all__ = ["mend", "plan_import", "plan_rebuild", "plan_salvage", "store_of"]
 
 
 def plan_salvage(root: str, run_root: str = "", driver: str = "") -> Mending:
     """Everything readable of a journal with holes, in a new journal. Raises FileNotFoundError, JournalError, UnknownFormat, StoreError."""
+    look(root)
     name = store_of(root, driver)
     folder = journal_folder(root, name)
     if not Journal.exists(folder):
@@ -45,24 +49,26 @@ def plan_rebuild(root: str, run_root: str = "", driver: str = "") -> Mending:
 
 
 def plan_import(path: str, root: str, run_root: str = "", driver: str = "") -> Mending:
-    """The journal of an export, where there is none. Raises InvalidImage, InvalidRequest (there is a journal), ForeignStore."""
+    """The journal of an export, where there is none; *root* may be empty, or missing.
+
+    Raises InvalidImage, InvalidRequest (there is a journal, or it is another store's), ForeignStore, UnknownFormat, OSError.
+    """
     _must_be_ours(root)
-    name = store_of(root, driver or _driver_in(path))
+    said = first_line(path)
+    name = store_of(root, driver or str(said["driver"]))
     folder = journal_folder(root, name)
     if Journal.exists(folder):
         raise InvalidRequest(f"there is a journal in {folder}: an export is imported only where it is gone")
-    return plan(root, run_root, name, "import", Exported(folder, name, path))
-
-
-def _driver_in(path: str) -> str:
-    """The driver that an export names."""
-    import json
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.loads(file.readline())["driver"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""  # whoever reads it whole says what is wrong with it
+    strange = [one for one in NAMES if one != name and one in _listing(root)]
+    if name not in _listing(root) and strange:
+        raise InvalidRequest(f"{path} is of a store on {name}, and {root} holds {strange[0]}: layerlog rebuild adopts what that holds")
+    remains = Exported(folder, name, path)
+    if name != said["driver"]:
+        raise InvalidRequest(f"{path} is of a store on {said['driver']}, not on {name}")
+    here = store_id_of(genesis_copy(folder))
+    if here and remains.store_id not in ("", here):
+        raise InvalidRequest(f"{path} is of another store ({remains.store_id[:12]}, not {here[:12]}): layerlog rebuild adopts what is here")
+    return plan(root, run_root, name, "import", remains)
 
 
 def store_of(root: str, driver: str = "") -> str:
@@ -83,7 +89,8 @@ def store_of(root: str, driver: str = "") -> str:
 
 
 def _must_be_ours(root: str) -> None:
-    """Raises ForeignStore where something else made the root."""
+    """Raises ForeignStore where something else made the root, UnsafeFolder where others can change it."""
+    look(root)
     foreign = [name for name in _listing(root) if name in FOREIGN_NAMES or name.endswith(FOREIGN_SUFFIXES)]
     made = {f"{name}-{kind}" for name in NAMES for kind in ("containers", "images") if os.path.isdir(os.path.join(root, name + SUFFIX))}
     foreign = [name for name in foreign if name not in made]  # folders of containers and images for their users' own files
