@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from layerlog.core import Core
 
-FORMAT = 2
+FORMAT = 1
 LINE_BYTES_MAX = 1 << 20
 CHANGED = "its line in the export is not as it was written"
 
@@ -118,7 +118,7 @@ class Exported(Remains):
         """The lines that hold what was written there, of those that have that word."""
         with open(self.path, "rb") as lines:
             for line in lines:
-                found = _parsed(line, self._first["export"])
+                found = _parsed(line)
                 if found is not None and kind in found:
                     yield found
 
@@ -171,23 +171,21 @@ def first_line(path: str) -> dict[str, Any]:
         found = json.loads(line)
         if found["export"] > FORMAT:
             raise UnknownFormat(what="this export", found=found["export"], known=FORMAT)
-        whole = _parsed(line, found["export"]) if found["export"] >= 1 else None
+        whole = _parsed(line)
         if whole is None:
             raise ValueError("its first line is not as it was written")
-        journal = bytes.fromhex(whole.get("journal", ""))
-        return {"base": 0, "rows": 0, "genesis": "", **whole, "journal": journal, "driver": str(whole["driver"]), "last": int(whole["last"])}
+        return {**whole, "journal": bytes.fromhex(whole["journal"])}
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidImage(where=path, why=f"not an export of a journal ({error})") from error
 
 
-def _parsed(line: bytes, export_format: int) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
     """A line's content; None when it is not what was written."""
     try:
         found = json.loads(line)
-        said = found.pop("sha256", None)
-    except (ValueError, AttributeError):
+        whole = found.pop("sha256") == _digest(found)
+    except (ValueError, AttributeError, KeyError, TypeError):
         return None
-    whole = said == _digest(found) or (said is None and export_format == 1)
     typed = "sequence" not in found or (isinstance(found["sequence"], int) and isinstance(found.get("time_ns"), int) and _is_ascii(found))
     return found if whole and typed else None
 

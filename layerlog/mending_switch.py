@@ -43,7 +43,10 @@ class MendingCutShort(Conflict):
 
 
 def switch(folder: str) -> None:
-    """The new journal, whole and durable in ``mending.new/``, takes its place. A process that has the old one open is told by the position."""
+    """The new journal, whole and durable in ``mending.new/``, takes its place. Under the writer lock.
+
+    A process that has the old one open is told by the position.
+    """
     aside = os.path.join(folder, ASIDE)
     old, new = os.path.join(folder, SEGMENTS), os.path.join(aside, SEGMENTS)
     disk.sync_folder(aside)

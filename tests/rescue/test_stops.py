@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.rescue.test_damage import follow, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 LONG = os.environ.get("LAYERLOG_CRASH") == "long"
 DRIVERS = ("vfs", "overlay") if LONG and os.geteuid() == 0 else ("vfs",)
