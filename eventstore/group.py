@@ -1,7 +1,8 @@
 """Group commit: threads that commit at the same time share one lock, one write and one fdatasync.
 
-The first thread that comes leads: it takes what has gathered, runs it as a batch, wakes the others, and
-makes the first of those that gathered meanwhile the next leader.
+The first thread that comes leads: it runs a batch, wakes the others, and makes the first of those that
+gathered meanwhile the next leader. The batch is closed as late as possible (``gather``): whoever was just woken needs
+a moment to come back, and a leader that did not wait for them would write batches of one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ class Seat:
 
 
 class Group:
-    """Runs seats in batches through *run*, which must set each seat's outcome and must not raise."""
+    """Runs seats in batches through *run*, which must set each seat's outcome and must not raise.
+
+    *run* begins with the seats that had come when its turn came, and takes those that came since by ``gather``.
+    """
 
     def __init__(self, run: Callable[[list[Seat]], None]) -> None:
         self._run = run
@@ -89,15 +93,19 @@ class Group:
             raise
         return seat._state == _LEADS
 
-    def _lead(self, own: Seat) -> None:
-        batch = [own]
+    def gather(self, batch: list[Seat]) -> None:
+        """Put into *batch* whoever has come by now. Only *run* may call it, before it looks at what it runs."""
         if self._queue:  # who comes between this look and the next line is in the next batch
             with self._mutex:
-                batch += [seat for seat in self._queue if not seat._alone]
+                come = [seat for seat in self._queue if not seat._alone]
                 self._queue = [seat for seat in self._queue if seat._alone]
-                for seat in batch:
+                for seat in come:
                     seat._state = _TAKEN
+            batch += come
+
+    def _lead(self, own: Seat) -> None:
         own._state = _TAKEN
+        batch = [own]
         try:
             self._run(batch)
         finally:

@@ -114,7 +114,7 @@ class Journal(Reader):
         lock.acquire()
         try:
             if file.changed() or not self.trusted:
-                published = file.read()
+                published = file.seen()
                 if published is not None and (self.trusted or tail.stands(self, published)):
                     self.position = published
                 else:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from layerlog.eventstore.position import Position
+
     Event = Any
     Fold = Callable[[Rows, Event, "Meta"], Iterable[tuple[bytes, Any | None]]]
     Decide = Callable[[Rows], list[Event]]
@@ -204,37 +206,46 @@ class Ledger(History):
 
     def _run(self, batch: list[Seat]) -> None:
         """Commit a batch; sets each request's outcome or error."""
-        requests = requests_in(batch)
         try:
             writer = self._open_writer()
             writer.begin()
         except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
-            for request in requests:
-                request.error = error
+            for seat in batch:
+                seat.error = error
             return
+        self._group.gather(batch)
+        requests = requests_in(batch)
         try:
-            self._commit_batch(writer, requests)
-        except NoSpace as error:
-            self._without_room(writer, requests, error)
+            written = self._written(writer, requests)
         except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
             fail(requests, error)
+        else:
+            self._take_in(writer, written)
+
+    def _written(self, writer: Journal, requests: list[Request]) -> list[tuple[Request, Position]]:
+        """Decide and write, and let the next writer in; the requests that were written, each with the point after it."""
+        try:
+            try:
+                return self._write_batch(writer, requests)
+            except NoSpace as error:
+                return self._without_room(writer, requests, error)
         finally:
             writer.end()
 
-    def _without_room(self, writer: Journal, requests: list[Request], error: NoSpace) -> None:
+    def _without_room(self, writer: Journal, requests: list[Request], error: NoSpace) -> list[tuple[Request, Position]]:
         """The disk is full: changes that free room go alone, the others fail."""
         leaving = [request for request in requests if request.reserve and request.error is None]
-        fail([request for request in requests if not request.reserve], error)
         if len(leaving) == len(requests):
-            fail(requests, error)
-            return
+            raise error
+        fail([request for request in requests if not request.reserve], error)
         try:
-            self._commit_batch(writer, leaving)
+            return self._write_batch(writer, leaving)
         except BaseException as again:  # noqa: BLE001 - handed to its caller, who raises it
             fail(leaving, again)
+            return []
 
-    def _commit_batch(self, writer: Journal, requests: list[Request]) -> None:
-        """The one way to change: catch up, decide, write, fold, answer. Under the writer lock."""
+    def _write_batch(self, writer: Journal, requests: list[Request]) -> list[tuple[Request, Position]]:
+        """The one way to change: catch up, decide, write. Under the writer lock."""
         self._catch_up_to(writer)
         before = writer.position
         sequence, time_ns = before.sequence, before.time_ns
@@ -254,15 +265,19 @@ class Ledger(History):
             if batch_rows is not None:
                 batch_rows.update(request.changes.items())
         if not accepted:
-            return
+            return []
         points = writer.append(
             [request.payload for request in accepted],
             [request.outcome.time_ns for request in accepted if request.outcome],
             reserve=all(request.reserve for request in accepted),
         )
-        self._own_commits += len(accepted)
+        return list(zip(accepted, points, strict=True))
+
+    def _take_in(self, writer: Journal, written: list[tuple[Request, Position]]) -> None:
+        """Fold what was made durable. Other writers are at work again."""
+        self._own_commits += len(written)
         with self._state_lock:
-            for request, point in zip(accepted, points, strict=True):
+            for request, point in written:
                 if point.sequence > self._state.position.sequence:  # else a reader of ours saw it published and folded it before us
                     self._state.apply(request.changes, point.sequence)
                     self._state.stand_at(point)

@@ -129,14 +129,19 @@ class PositionFile:
         return True
 
     def read(self) -> Position | None:
-        """The published position, None when there is none for this boot. A torn read is read again."""
+        """The published position, None when there is none for this boot."""
+        self.changed()
+        return self.seen()
+
+    def seen(self) -> Position | None:
+        """The position that ``changed`` has just read. A torn read is read again."""
         for _ in range(100):
-            self.changed()
             position = decode(self.raw, self.journal_id, boot_id())
             if position is not None or self._fd < 0:
                 return position
             if not self.raw.startswith(MAGIC) or crc32(self.raw[12:]) == int.from_bytes(self.raw[8:12], "little"):
                 return None
+            self.changed()
         return None
 
     def of_any_boot(self) -> Position | None:

@@ -65,7 +65,7 @@ class Reader:
         assert file is not None
         if not file.changed():
             return False
-        published = file.read()
+        published = file.seen()
         if published is None:
             return False
         moved = published.sequence != self.position.sequence
@@ -74,9 +74,11 @@ class Reader:
         return moved
 
     def follow(self, writer: Reader) -> None:
-        """Take over the position that another open journal of this folder just published."""
+        """Take over the position that another open journal of this folder just published, unless a later one was seen."""
         assert self._file is not None
         assert writer._file is not None
+        if writer.position.sequence < self.position.sequence:
+            return
         self.position = writer.position
         self._file.raw = writer._file.raw
 

@@ -39,18 +39,26 @@ class _PlanAgain(StoreError):
     """The state moved between plan and lock: more layers are touched than leases are held for."""
 
 
-def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False) -> Committed:
+class _LookAgain(StoreError):
+    """Containers appeared in the run journal while the writer lock was waited for: the decision must see them."""
+
+
+def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False, *, sees_run: bool = True) -> Committed:
     """Decide on the caught-up state under the writer lock and make the events durable as one commit.
 
     Durable and visible on return. *what* describes the request: with a client key, a retry of the
     same request returns the first outcome (``repeated``) and another request raises RetryMismatch.
+    *sees_run*: off for a decision about which it makes no difference what containers the run journal holds.
     Raises what *decide* raises, StaleVersion, BlobMissing, JournalError.
     """
     if not core.durable:
         with core.exclusively() as under:  # type: ignore[attr-defined] # a RunHalf (transient.py)
             return _commit(core, lambda rows: decide(under(rows)), what, reserve)
-    if not core.looks_elsewhere():
-        return _commit(core, decide, what, reserve)
+    if not core.image_roots and not (sees_run and core.lazy.run_seen):
+        try:
+            return _commit(core, _unless_run(core, decide) if sees_run else decide, what, reserve)
+        except _LookAgain:
+            core.lazy.run_seen = True
     with core.elsewhere() as under:
         with core.ledger.reading() as rows:
             planned = decide(under(rows))
@@ -63,6 +71,17 @@ def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False) ->
     leaving = any(event["type"].endswith(("Deleted", "Wiped")) for event in planned)
     with _both_halves(core, leaving), core.elsewhere() as under:
         return _commit(core, lambda rows: decide(under(rows)), what, reserve)
+
+
+def _unless_run(core: Core, decide: Decide) -> Decide:
+    """The same decision, refused when the run journal holds containers. Under the lock: whoever adds one there needs that lock, too."""
+
+    def decide_on_own(rows: Rows) -> list[Any]:
+        if core.looks_elsewhere():
+            raise _LookAgain("containers of this boot")
+        return decide(rows)
+
+    return decide_on_own
 
 
 def _both_halves(core: Core, leaving: bool) -> AbstractContextManager[object]:

@@ -12,7 +12,9 @@ from layerlog.eventstore.ids import check_key, check_names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
+
+    from layerlog.eventstore.rows import Rows
 
 
 class NameMethods(Core):
@@ -32,18 +34,27 @@ class NameMethods(Core):
 
     def _rename(self, asked: str, kind: str | None, edit: str, names: Iterable[str]) -> list[str]:
         self.must_write()
-        wanted = check_names(list(names))
-        with self.reading() as rows:  # by ID, since a name may be what goes away
-            found = decide.renamed(rows, asked, (kind,) if kind else ("layer", "image", "container"))
-        item_kind, item_id = found[0], found[1]["id"]
-        what = f"{edit}-names {item_id} {wanted}"
-        committed = change.commit(self, lambda rows: decide.rename(rows, item_id, item_kind, edit, wanted), what)
-        return list(change.outcome(self, committed, item_kind, item_id).get("names", ()))
+        wanted, order = check_names(list(names)), (kind,) if kind else ("layer", "image", "container")
+        found: list[str] = []
+        if self.terms.key is not None:  # a retry is known by the ID, since a name may be what went away
+            with self.reading() as rows:
+                item_kind, row = decide.renamed(rows, asked, order)
+            found = [item_kind, row["id"]]
+
+        def rename(rows: Rows) -> list[Any]:
+            if not found:
+                item_kind, row = decide.renamed(rows, asked, order)
+                found[:] = item_kind, row["id"]
+            return decide.rename(rows, found[1], found[0], edit, wanted)
+
+        committed = change.commit(self, rename, f"{edit}-names {' '.join(found[1:])} {wanted}", sees_run=False)
+        return list(change.outcome(self, committed, found[0], found[1]).get("names", ()))
 
     def set_metadata(self, asked: str, metadata: str, kind: str | None = None) -> None:
         """Replace the free text. Durable on return. Raises ItemUnknown."""
         self.must_write()
-        change.commit(self, lambda rows: decide.set_metadata(rows, asked, kind, metadata), f"set-metadata {asked} {len(metadata)}")
+        what = f"set-metadata {asked} {len(metadata)}"
+        change.commit(self, lambda rows: decide.set_metadata(rows, asked, kind, metadata), what, sees_run=False)
 
     def set_big_data(self, kind: str, asked: str, item: str, data: bytes | BinaryIO) -> None:
         """Store bytes under a key; content and record are durable on return. Raises the kind's NotFound, InvalidBigDataName."""
@@ -54,19 +65,20 @@ class NameMethods(Core):
         with putting(self):
             digest, size = self.blobs.put(data)
             what = f"set-{kind}-data {asked} {item} {digest}"
-            change.commit(self, lambda rows: decide.set_big_data(rows, kind, asked, item, digest, size), what)
+            change.commit(self, lambda rows: decide.set_big_data(rows, kind, asked, item, digest, size), what, sees_run=False)
 
     def remove_big_data(self, kind: str, asked: str, item: str) -> None:
         """Forget an item. Raises BigDataUnknown."""
         self.must_write()
-        change.commit(self, lambda rows: decide.remove_big_data(rows, kind, asked, item), f"remove-{kind}-data {asked} {item}")
+        what = f"remove-{kind}-data {asked} {item}"
+        change.commit(self, lambda rows: decide.remove_big_data(rows, kind, asked, item), what, sees_run=False)
 
     def pin(self, asked: str, word: str = "pinned", kind: str | None = None) -> None:
         """Keep a thing, and what it needs, from deletion and from being freed until the same word unpins it."""
         self.must_write()
-        change.commit(self, lambda rows: decide.pin(rows, asked, kind, word), f"pin {asked} {word}")
+        change.commit(self, lambda rows: decide.pin(rows, asked, kind, word), f"pin {asked} {word}", sees_run=False)
 
     def unpin(self, asked: str, word: str = "pinned", kind: str | None = None) -> None:
         """Take a pin away."""
         self.must_write()
-        change.commit(self, lambda rows: decide.unpin(rows, asked, kind, word), f"unpin {asked} {word}")
+        change.commit(self, lambda rows: decide.unpin(rows, asked, kind, word), f"unpin {asked} {word}", sees_run=False)

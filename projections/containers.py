@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from layerlog.eventstore.rows import Rows
 
 _FIELDS = ("image", "names", "metadata", "big_data", "uid_map", "gid_map", "flags")
+INDEXED = ("image", "layer", "names", "big_data")
+"""Fields that the index rows of a container follow from."""
 
 
 def created(event: Row, sequence: int, time_ns: int, order: int) -> Row:
@@ -31,7 +33,7 @@ def container_index(row: Row) -> Iterator[RowChange]:
 
 def put(rows: Rows, old: Row | None, new: Row | None) -> Iterator[RowChange]:
     """Replace a container's row."""
-    return replace(rows, "container", container_index, old, new)
+    return replace(rows, "container", container_index, INDEXED, old, new)
 
 
 def find(rows: Rows, asked: str) -> Row | None:

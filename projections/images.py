@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from layerlog.eventstore.rows import Rows
 
 _FIELDS = ("layer", "names", "names_history", "digest", "metadata", "big_data", "flags")
+INDEXED = ("layer", "names", "digest", "big_data", "mapped_layers")
+"""Fields that the index rows of an image follow from."""
 
 
 def created(event: Row, sequence: int, time_ns: int, order: int) -> Row:
@@ -53,7 +55,7 @@ def top_layers(row: Row) -> list[str]:
 
 def put(rows: Rows, old: Row | None, new: Row | None) -> Iterator[RowChange]:
     """Replace an image's row."""
-    return replace(rows, "image", image_index, old, new)
+    return replace(rows, "image", image_index, INDEXED, old, new)
 
 
 def by_digest(rows: Rows, digest: str) -> list[str]:

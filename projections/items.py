@@ -93,8 +93,11 @@ def index_of(kind: str, row: Row) -> Iterator[RowChange]:
         yield key("blob", ref["blob"], kind, item_id, item), 1
 
 
-def replace(rows: Rows, kind: str, index: Index, old: Row | None, new: Row | None) -> Iterator[RowChange]:
-    """Row changes that put *new* in the place of *old*, indexes included."""
+def replace(rows: Rows, kind: str, index: Index, indexed: tuple[str, ...], old: Row | None, new: Row | None) -> Iterator[RowChange]:
+    """Row changes that put *new* in the place of *old*, indexes included. *indexed*: what *index* looks at, besides the ID."""
+    if old is not None and new is not None and all(old.get(field) is new.get(field) for field in indexed):
+        yield key(kind, new["id"]), new  # the very same values: they give the same index
+        return
     before = dict(index(old)) if old is not None else {}
     after = dict(index(new)) if new is not None else {}
     for found, value in before.items():
@@ -108,6 +111,9 @@ def replace(rows: Rows, kind: str, index: Index, old: Row | None, new: Row | Non
 
 
 def edited(row: Row, sequence: int, **fields: object) -> Row:
-    """A copy of *row* with *fields* set; empty ones are left out."""
+    """A copy of *row*, which has no empty fields, with *fields* set; empty ones are left out."""
     new = {**row, **fields, "changed": sequence}
-    return {name: value for name, value in new.items() if value not in ("", [], {}, None)}
+    for name, value in fields.items():
+        if value in ("", [], {}, None):
+            del new[name]
+    return new

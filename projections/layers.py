@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from layerlog.eventstore.rows import Rows
 
+INDEXED = ("parent", "names", "contents", "big_data", "keys")
+"""Fields that the index rows of a layer follow from."""
 DIGEST_SPACES = {"diff": "diff_digest", "archive": "compressed_digest", "toc": "toc_digest"}
 _FIELDS = ("parent", "names", "metadata", "mount_label", "flags", "uid_map", "gid_map", "contents", "big_data", "loan", "copy_of")
 
@@ -42,7 +44,7 @@ def layer_index(row: Row) -> Iterator[RowChange]:
 
 def put(rows: Rows, old: Row | None, new: Row | None) -> Iterator[RowChange]:
     """Replace a layer's row."""
-    return replace(rows, "layer", layer_index, old, new)
+    return replace(rows, "layer", layer_index, INDEXED, old, new)
 
 
 def diff_applied(rows: Rows, event: Row, sequence: int) -> Iterator[RowChange]:

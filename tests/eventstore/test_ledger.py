@@ -259,3 +259,26 @@ def test_a_commit_that_a_reader_of_the_same_process_folds_first_is_folded_once(t
     with make(tmp_path / "s") as ledger:
         assert rows_of(ledger) == expected
         assert not ledger.has_damage()
+
+
+def test_others_commit_before_the_last_writer_has_folded_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is given up as soon as the commit is durable; whoever folds it first, everybody folds all of it, in order and once."""
+    with make(tmp_path / "s") as ledger, make(tmp_path / "s") as other:
+        real = ledger._take_in
+
+        def take_in_late(*arguments: Any) -> None:
+            put(other, "other", f"other-{other.sequence}")
+            if other.sequence % 3:
+                ledger.catch_up()
+            real(*arguments)
+
+        monkeypatch.setattr(ledger, "_take_in", take_in_late)
+        for number in range(140):
+            done = put(ledger, f"l{number}", f"n{number}")
+            assert ledger.sequence == done + 1
+        assert rows_of(ledger) == rows_of(other)
+        expected = rows_of(other)
+    with make(tmp_path / "s") as ledger:
+        assert rows_of(ledger) == expected
+        assert len(list(ledger.history())) == ledger.sequence == 281
+        assert not ledger.has_damage()

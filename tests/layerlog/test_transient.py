@@ -155,3 +155,22 @@ def test_wipe_takes_the_containers_of_this_boot_too(store: TransientStore) -> No
     store.create_container("img")
     store.wipe()
     assert (store.containers(), store.images(), store.layers()) == ([], [], [])
+
+
+def test_a_container_that_comes_while_a_delete_waits_for_the_lock_keeps_its_image(
+    store: TransientStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first container of a boot: until then nobody had a reason to look into the run journal."""
+    with Store(tmp_path / "root", tmp_path / "run") as plain:
+        real = plain.ledger._open_writer
+
+        def begin_late() -> object:
+            monkeypatch.setattr(plain.ledger, "_open_writer", real)
+            store.create_container("img", id="c")
+            return real()
+
+        monkeypatch.setattr(plain.ledger, "_open_writer", begin_late)
+        with pytest.raises(ImageUsedByContainer):
+            plain.delete_image("img")
+        assert plain.exists("img")
+    store.delete_container("c")
