@@ -79,6 +79,17 @@ def compressed(pieces: Iterable[bytes], code: int) -> Iterator[bytes]:
     raise NotSupported(f"unsupported compression format tar.{'bz2' if code == BZIP2 else NAMES[code]}")
 
 
+def quick_gzip() -> Any:
+    """A compressor of gzip for what is small and only for us: fast, and not the same bytes on every machine."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        import zlib
+
+        return zlib.compressobj(1, zlib.DEFLATED, 31)
+    return isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+
+
 def _packed(pieces: Iterable[bytes], codec: Any) -> Iterator[bytes]:
     for piece in pieces:
         packed = codec.compress(piece)

@@ -6,6 +6,7 @@ Pure functions over bytes; what does not parse is an InvalidArchive at *offset*,
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from layerlog.eventstore.errors import InvalidArchive
 
@@ -38,21 +39,23 @@ class Member:
 def member_of(fields: tuple[bytes, ...], offset: int) -> Member:
     name, mode, uid, gid, size, mtime, _, kind, link, magic, _, _, major, minor, prefix, trailer = fields
     member = Member(text_of(name), kind, offset)
-    member.mode = number_of(mode, offset) & 0o7777
-    member.uid = number_of(uid, offset)
-    member.gid = number_of(gid, offset)
-    member.size = number_of(size, offset)
-    member.mtime_ns = max(-_SECONDS_MAX, min(number_of(mtime, offset), _SECONDS_MAX)) * 1_000_000_000
-    member.link = text_of(link)
-    if magic[:5] == b"ustar":
-        if kind in (CHAR, BLOCK_DEVICE):
-            member.major, member.minor = number_of(major, offset), number_of(minor, offset)
-        if magic[5:6] == b"\0":
-            if trailer[8:12] == b"tar\0":  # star: the last 24 bytes of the prefix are access and change time
-                prefix = prefix[:131]
-            prefix = text_of(prefix)
-            if prefix:
-                member.name = prefix + b"/" + member.name
+    try:
+        member.mode = _number(mode) & 0o7777
+        member.uid = _number(uid)
+        member.gid = _number(gid)
+        member.size = _number(size)
+        member.mtime_ns = max(-_SECONDS_MAX, min(_number(mtime), _SECONDS_MAX)) * 1_000_000_000
+        if link[0]:
+            member.link = text_of(link)
+        if magic[:5] == b"ustar":
+            if kind in (CHAR, BLOCK_DEVICE):
+                member.major, member.minor = _number(major), _number(minor)
+            if magic[5] == 0 and prefix[0]:
+                if trailer[8:12] == b"tar\0":  # star: the last 24 bytes of the prefix are access and change time
+                    prefix = prefix[:131]
+                member.name = text_of(prefix) + b"/" + member.name
+    except ValueError:
+        raise InvalidArchive(why="invalid tar header", offset=offset) from None
     return member
 
 
@@ -63,6 +66,15 @@ def text_of(field: bytes) -> bytes:
 
 def number_of(field: bytes, offset: int) -> int:
     """An octal or base-256 number (GNU: the first bit set; two's complement)."""
+    try:
+        return _number(field)
+    except ValueError:
+        raise InvalidArchive(why="invalid tar header", offset=offset) from None
+
+
+@lru_cache(maxsize=1024)
+def _number(field: bytes) -> int:
+    """As number_of; raises ValueError. Most owners, modes and times of an archive were seen a moment before."""
     first = field[0]
     if first & 0x80:
         value = int.from_bytes(field, "big") & ~(0xFF << 8 * (len(field) - 1))
@@ -70,30 +82,20 @@ def number_of(field: bytes, offset: int) -> int:
         if first & 0x40:
             value -= 1 << 8 * len(field) - 1
         return value
-    return octal_of(field, offset)
+    return octal(field)
 
 
-def octal_of(field: bytes, offset: int) -> int:
+def octal(field: bytes) -> int:
+    """An octal number, spaces and NULs around it. Raises ValueError."""
     digits = field.rstrip(b" \0")
     if digits.isdigit():  # what nearly every writer writes
-        try:
-            return int(digits, 8)
-        except ValueError:
-            pass
-    digits = digits.lstrip(b" \0")
+        return int(digits, 8)
+    digits = digits.lstrip(b" \0").partition(b"\0")[0]
     if not digits:
         return 0
-    end = digits.find(0)
-    if end >= 0:
-        digits = digits[:end]
-    try:
-        if digits.isdigit():
-            return int(digits, 8)
-        if digits[:1] == b"-" and digits[1:].isdigit():
-            return int(digits, 8)
-    except ValueError:
-        pass
-    raise InvalidArchive(why="invalid tar header", offset=offset)
+    if digits.isdigit() or (digits[:1] == b"-" and digits[1:].isdigit()):
+        return int(digits, 8)
+    raise ValueError(field)
 
 
 def decimal_of(text: bytes, offset: int) -> int:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import binascii
 import json
 import os
-import zlib
 
-from layerlog.eventstore.errors import ContentsDamaged
+from layerlog.drivers import compression
+from layerlog.eventstore.errors import ContentsDamaged, InvalidArchive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FILE, SEGMENT = 1, 2
 _SEGMENT_BYTES = 1 << 20
 _FLUSH_BYTES = 256 << 10
+_READ_BYTES = 64 << 10
 _LINE_BYTES_MAX = 64 << 20
 
 
@@ -36,7 +37,7 @@ class TarSplitWriter:
 
     def __init__(self, out: IO[bytes]) -> None:
         self._out = out
-        self._gzip = zlib.compressobj(1, zlib.DEFLATED, 31)
+        self._gzip = compression.quick_gzip()
         self._lines: list[bytes] = []
         self._bytes = 0
         self._position = 0
@@ -78,13 +79,13 @@ class TarSplitWriter:
             self._out.write(packed)
 
 
-_PLAIN = frozenset(bytes(c for c in range(32, 127) if c not in b'"\\<>&'))
+_PLAIN = bytes(c for c in range(32, 127) if c not in b'"\\<>&')
 
 
 def _name_field(name: bytes) -> bytes:
     if not name:
         return b""
-    if _PLAIN.issuperset(name):
+    if not name.translate(None, _PLAIN):
         return b'"name":"%b",' % name
     try:
         text = name.decode("utf-8")
@@ -154,39 +155,26 @@ def _damaged(why: str) -> ContentsDamaged:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    inflate = None
-    ended = True
     rest = b""
-    first = True
-    while True:
-        data = stream.read(64 << 10)
-        if first and data[:2] == b"\x1f\x8b":
-            inflate = zlib.decompressobj(31)
-        first = False
-        if not data:
-            break
-        while data:
-            ended = False
-            if inflate is not None:
-                try:
-                    piece = inflate.decompress(data, _SEGMENT_BYTES)
-                except zlib.error as error:
-                    raise _damaged(str(error)) from error
-                data = inflate.unconsumed_tail
-                if inflate.eof:
-                    data = inflate.unused_data
-                    inflate = zlib.decompressobj(31)
-                    ended = True
-                elif not piece and not data:
-                    break
-            else:
-                piece, data = data, b""
-            *whole, rest = (rest + piece).split(b"\n")
-            if len(rest) > _LINE_BYTES_MAX:
-                raise _damaged("a line is too long")
-            yield from (line for line in whole if line)
-    if rest.strip() or (inflate is not None and not ended):
+    for piece in _unpacked(stream):
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > _LINE_BYTES_MAX:
+            raise _damaged("a line is too long")
+        yield from (line for line in whole if line)
+    if rest.strip():
         raise _damaged("it is cut off")
+
+
+def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
+    data = stream.read(_READ_BYTES)
+    decoder = compression.decoder(compression.detect(data))
+    try:
+        while data:
+            yield from decoder.feed(data)
+            data = stream.read(_READ_BYTES)
+        decoder.finish()
+    except InvalidArchive as damage:
+        raise _damaged(str(damage.data["why"])) from damage
 
 
 def reassemble(driver: Driver, layer_id: str, tar_split: IO[bytes]) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ from layerlog.drivers.tarfields import (
     decimal_of,
     member_of,
     number_of,
-    octal_of,
+    octal,
     pairs_of,
     pax_records,
     sparse_slots,
@@ -218,8 +218,12 @@ class TarReader:
                 raise InvalidArchive(why="unexpected EOF", offset=offset)
             return None
         # Adler-32's low half is 1 + the sum of all bytes, modulo 65521: the header checksum at the speed of C.
-        stored = octal_of(block[148:156], offset)
-        if (stored - 256 + sum(block[148:156]) + 1) % 65521 != zlib.adler32(block) & 0xFFFF:
+        field = block[148:156]
+        try:
+            stored = octal(field)
+        except ValueError:
+            raise InvalidArchive(why="invalid tar header", offset=offset) from None
+        if (stored - 256 + sum(field) + 1) % 65521 != zlib.adler32(block) & 0xFFFF:
             if block == _ZERO:
                 self._end(offset)
                 return None
