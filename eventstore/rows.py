@@ -20,8 +20,14 @@ Change = tuple[bytes, "Any | None"]
 _key_of = itemgetter(0)
 
 
+MANY_OBJECTS = 1 << 16
+
+
 class Uncollected:
-    """``with Uncollected():`` many objects are made, none of them garbage: the collector would walk them again and again."""
+    """``with Uncollected():`` many objects are made, none of them garbage: the collector would walk them again and again.
+
+    If they are really many it does not even walk them once afterwards: they are counted as old at once.
+    """
 
     __slots__ = ("_collecting",)
 
@@ -31,6 +37,9 @@ class Uncollected:
 
     def __exit__(self, *_: object) -> None:
         if self._collecting:
+            if gc.get_count()[0] > MANY_OBJECTS and not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # "puts them back into the oldest generation"
             gc.enable()
 
 
@@ -77,6 +86,10 @@ class Rows:
             value = self.get(key)
             if value is not None:
                 yield key, value
+
+    def found(self, prefix: bytes) -> dict[bytes, Any]:
+        """The same as a dictionary, in no order: a new one, the caller's own."""
+        return dict(self.scan(prefix))
 
 
 class SortedMap:
@@ -181,11 +194,18 @@ class Overlay(Rows):
         changed = self._map.between(prefix)
         if not changed:
             return self.base.scan(prefix)
-        data = self._map.data
-        found = [item for item in self.base.scan(prefix) if item[0] not in data]
-        found.extend((key, data[key]) for key in changed if data[key] is not None)
-        found.sort(key=_key_of)
-        return iter(found)
+        found = self.found(prefix)
+        with Uncollected():
+            return iter(sorted(found.items(), key=_key_of))
+
+    def found(self, prefix: bytes) -> dict[bytes, Any]:
+        found, data = self.base.found(prefix), self._map.data
+        for key in self._map.between(prefix):
+            if data[key] is not None:
+                found[key] = data[key]
+            else:
+                found.pop(key, None)
+        return found
 
     def put(self, key: bytes, value: Any) -> None:
         """Set a row."""

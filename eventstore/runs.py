@@ -199,14 +199,19 @@ class RunSet(Rows):
         return sorted(key for key, value in found.items() if value != b"null")
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, Any]]:
-        if self._instead is not None:
-            return self._instead.scan(prefix)
-        try:
-            return iter(self._scan(prefix))
-        except RunDamaged as damage:
-            return self._without(damage).scan(prefix)
+        found = self.found(prefix)
+        with Uncollected():
+            return iter(sorted(found.items(), key=_key_of))
 
-    def _scan(self, prefix: bytes) -> list[tuple[bytes, Any]]:
+    def found(self, prefix: bytes) -> dict[bytes, Any]:
+        if self._instead is not None:
+            return self._instead.found(prefix)
+        try:
+            return self._found(prefix)
+        except RunDamaged as damage:
+            return self._without(damage).found(prefix)
+
+    def _found(self, prefix: bytes) -> dict[bytes, Any]:
         """Eagerly, so that a damaged run is met before anything was given out."""
         found: dict[bytes, Any] = {}
         slices = [part for run in self.runs for part in run.slices(prefix)]
@@ -214,10 +219,9 @@ class RunSet(Rows):
         with Uncollected():
             for block, first, last in slices:
                 found.update(zip(block.keys[first:last], decode(b"[" + block.joined(first, last) + b"]"), strict=True))
-            rows = [item for item in found.items() if item[1] is not None]
-            if len(self.runs) > 1:
-                rows.sort(key=_key_of)
-            return rows
+            if any(run.deleted for run in self.runs):
+                found = {key: value for key, value in found.items() if value is not None}
+            return found
 
     def _without(self, damage: RunDamaged) -> Rows:
         if self._recover is None:

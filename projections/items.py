@@ -80,7 +80,7 @@ def every(rows: Rows, kind: str) -> list[Row]:
     """All rows of a kind in order of creation, one store after the other."""
     found: list[Row] = []
     for part in rows.parts_for(kind):
-        found += sorted([row for _, row in part.scan(prefix(kind))], key=_order)
+        found += sorted(part.found(prefix(kind)).values(), key=_order)
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerlog.eventstore.rows import Overlay, Table, after_prefix
+from layerlog.eventstore.rows import MANY_OBJECTS, Overlay, Table, Uncollected, after_prefix
 
 keys = st.binary(max_size=3)
 steps = st.lists(st.tuples(st.sampled_from(["put", "delete", "stack", "ask"]), keys, st.integers(1, 9)))
@@ -27,6 +29,7 @@ def test_overlays_equal_a_dictionary(start: dict[bytes, int], taken: list[tuple[
         else:
             wanted = sorted((found, it) for found, it in model.items() if found.startswith(key))
             assert list(rows.scan(key)) == wanted
+            assert rows.found(key) == dict(wanted)
             assert list(rows.keys(key)) == [found for found, _ in wanted]
             assert rows.get(key) == model.get(key)
     assert list(rows.scan(b"")) == sorted(model.items())
@@ -40,3 +43,22 @@ def test_after_prefix_is_the_first_key_behind_all_with_it(prefix: bytes, other: 
     else:
         assert end > prefix
         assert (prefix <= other < end) == other.startswith(prefix)
+
+
+def test_many_objects_are_old_at_once_and_the_collector_is_as_it_was() -> None:
+    """Else the first thing that a program does with a long list is to have the collector walk all of it."""
+    with Uncollected():
+        made: list[list[int]] = [[] for _ in range(2 * MANY_OBJECTS)]
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    assert gc.get_count()[0] < len(made), "nothing is left to walk"
+    assert not any(one is made[7] for one in gc.get_objects(generation=0))
+    assert any(one is made[7] for one in gc.get_objects(generation=2))
+    with Uncollected(), Uncollected():
+        assert not gc.isenabled()
+    gc.disable()
+    with Uncollected():
+        pass
+    assert not gc.isenabled()
+    gc.enable()
