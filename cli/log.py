@@ -8,6 +8,7 @@ from layerlog.eventstore.errors import InvalidRequest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from layerlog.cli.run import Run
     from layerlog.cli.views.log import Told
@@ -138,8 +139,13 @@ class _Chosen:
             before = teller.names.get((event.get("kind", ""), item_id), ())
             if any(word in (item_id, *names, *before) or (len(word) > 3 and item_id.startswith(word)) for word in self.words):
                 self._ids.add(item_id)
-            hit = hit or item_id in self._ids
+            hit = hit or item_id in self._ids or self._told_of(event)
         return hit
+
+    def _told_of(self, event: Any) -> bool:
+        """Whether a rescue says what it did to one of them."""
+        said = "\n".join(event.get("did", ()))
+        return bool(said) and any(len(word) > 3 and word in said for word in (*self.words, *self._ids))
 
 
 COMMANDS = (

@@ -168,7 +168,11 @@ class Leases:
 
     def dead(self) -> list[str]:
         """IDs whose holder died before it was done."""
-        return [name for name, held, _ in self._all() if not held]
+        return list(self.dead_notes())
+
+    def dead_notes(self) -> dict[str, dict[str, Any]]:
+        """The same, and what their holders noted."""
+        return {name: note for name, held, note in self._all() if not held}
 
     def holders(self) -> dict[str, dict[str, Any]]:
         """Held IDs and what their holders noted."""

@@ -4,7 +4,10 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class StoreMended(TypedDict):
-    """What a tool for the worst day did (``recover``, ``salvage``, ``rebuild``, ``repair``, ``import``), in words."""
+    """What a tool for the worst day did (``recover``, ``salvage``, ``rebuild``, ``repair``, ``import``), in words.
+
+    ``recovery``: what a store did by itself when it was opened.
+    """
 
     type: Literal["StoreMended"]
     tool: str

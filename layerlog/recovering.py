@@ -38,14 +38,15 @@ def recover_all(core: Core, *, do: bool = True) -> list[str]:
     """
     core.ledger.read_through()
     found = [f"layer {layer_id}: {', '.join(steps)}" for layer_id, steps in getattr(core, "recovered", ())]
+    told = len(found)  # in a commit, when the store was opened
     if core.ledger.has_damage():
         return [*found, "the journal has damaged records: nothing more is settled before it is salvaged"]
     if do:
         core.must_write()
     for part in (_layers, _trash, _derived, reconcile, _asides, _genesis, _checkpoints, _leases):
         found += part(core, do)
-    if do and found:
-        event = {"type": "StoreMended", "tool": "recover", "did": found}
+    if do and found[told:]:
+        event = {"type": "StoreMended", "tool": "recover", "did": found[told:]}
         core.ledger.commit(lambda rows: [event], envelope=core.terms.envelope)
     return found
 

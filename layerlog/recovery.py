@@ -14,7 +14,8 @@ from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
 from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
-from layerlog.eventstore.errors import InUse, OutcomeUnknown, StoreError
+from layerlog.eventstore.errors import InUse, NoSpace, OutcomeUnknown, StoreError
+from layerlog.eventstore.leases import describe
 from layerlog.eventstore.position import boot_id
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import get
@@ -33,6 +34,8 @@ SWEEP_LEASE = ".sweep"
 SANDBOX_LEASE = ".sandbox-"
 COMPACT_LEASE = ".compact"
 MIGRATE_LEASE = ".migrate"
+TOLD_MAX = 1000
+"""Layers of which a commit tells what recovery did."""
 
 
 class StoreMigrated(StoreError):
@@ -49,7 +52,8 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     Returns what was done, by ID. Cheap when nothing happened: one directory listing. Settles nothing
     while the journal has a gap: what looks unclaimed may be claimed by the damaged part.
     """
-    suspects = core.leases.dead()
+    notes = core.leases.dead_notes()
+    suspects = list(notes)
     booted = core.settled_boot() != boot_id().hex()
     if not suspects and not booted:
         return []
@@ -80,7 +84,27 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
                 _clear(core, one)
     if booted:
         remember_boot(core.folder())
-    return [(layer_id, steps) for layer_id, steps in done if steps]
+    done = [(layer_id, steps) for layer_id, steps in done if steps]
+    if done:
+        _write_down(core, done, notes)
+    return done
+
+
+def _write_down(core: Core, done: list[tuple[str, list[str]]], notes: dict[str, Row]) -> None:
+    """What was done is a commit of its own, with who had left it: ``log`` shows it later. Nothing was done: no commit.
+
+    It comes after the effects, which the journal had asked for already; where the disk takes no more, they are done all the same.
+    """
+    did = [f"layer {layer_id}: {', '.join(steps)}{_left_by(notes.get(layer_id))}" for layer_id, steps in done]
+    if len(did) > TOLD_MAX:
+        did = [*did[:TOLD_MAX], f"and {len(did) - TOLD_MAX} more layers"]
+    event = {"type": "StoreMended", "tool": "recovery", "did": did}
+    with suppress(OSError, NoSpace, OutcomeUnknown):
+        core.ledger.commit(lambda rows: [event], envelope=core.terms.envelope, reserve=True)
+
+
+def _left_by(note: Row | None) -> str:
+    return f"; left by {describe(note)}" if note else ""
 
 
 def finish_redaction(core: Core) -> None:

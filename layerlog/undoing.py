@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from layerlog.history import Commit
 
 
-NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting"))
+NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting", "StoreMended"))
 """What the store does by itself, or a look at contents does: nobody means these by "my last three changes"."""
 
 

@@ -1,0 +1,75 @@
+"""What recovery did when a store was opened is in its history: what, to which layer, and who had left it half done."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerlog import Store
+from layerlog.cli.main import main
+from layerlog.eventstore import position
+from tests.crash import children, seams
+from tests.layerlog.builders import tar
+from tests.layerlog.litter import left_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A store in which somebody was killed while he made a layer."""
+    with Store(tmp_path / "root", driver="vfs") as store:
+        store.import_layer(io.BytesIO(tar({"a": b"a"})), names=["named"])
+
+    def run(say: Callable[[Any], None]) -> None:
+        with Store(tmp_path / "root", actor="the one who died") as store:
+            seams.install(seams.Killer(12))
+            store.import_layer(io.BytesIO(tar({"b": b"b" * 9000, "c/": None, "c/d": b"d"})))
+
+    assert children.run(run).status == children.KILLED
+    return tmp_path / "root"
+
+
+def mended(store: Store) -> list[Any]:
+    return [(commit, event) for commit in store.history() for event in commit.events if event["type"] == "StoreMended"]
+
+
+def test_what_was_settled_when_the_store_was_opened_is_one_commit(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(root, read_only=True) as store:
+        assert mended(store) == [], "whoever may not write settles nothing"
+        (half_made,) = store.driver.staged()
+    with Store(root, actor="the next one") as store:
+        ((commit, event),) = mended(store)
+        assert store.sequence == commit.sequence
+        assert left_behind(store) == []
+    assert commit.actor == "the next one"
+    assert event["tool"] == "recovery"
+    assert len(event["did"]) == 1
+    assert event["did"][0].startswith(f"layer {half_made}: discard; left by ")
+    with Store(root) as store:
+        assert store.sequence == commit.sequence, "there was nothing to do, and nothing is written"
+    assert main(["layerlog", "--graph", str(root), "log", half_made[:12], "--json"]) == 0
+    assert [json.loads(line)["sequence"] for line in capsys.readouterr().out.splitlines() if line.startswith("{")] == [commit.sequence]
+
+
+def test_recover_does_not_tell_it_twice_and_an_undo_does_not_count_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layerlog", "--graph", str(root), "recover"]) == 0
+    assert ": discard" in capsys.readouterr().out
+    with Store(root) as store:
+        assert len(mended(store)) == 1
+        store.undo(last=1)
+        assert store.layers() == [], "the last change of somebody, not what the store did by itself"
+
+
+def test_an_ordinary_boot_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store(tmp_path / "root", driver="vfs") as store:
+        store.import_layer(io.BytesIO(tar({"a": b"a"})), names=["named"])
+        before = store.sequence
+    monkeypatch.setattr(position, "_boot_id", bytes(range(16)))
+    with Store(tmp_path / "root") as store:
+        assert store.sequence == before
