@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from layerlog.cli.command import FRIENDLY, Command
+from layerlog.eventstore.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,27 @@ def findings(root: str) -> Iterator[Finding]:
 def _root(root: str, existing: str) -> Finding:
     if not os.access(existing, os.W_OK):
         return Finding("root", FAULT, f"{existing} cannot be written by this user", "layerlog --graph ~/.local/share/layerlog status")
+    from layerlog.eventstore.safety import look
+    from layerlog.network import refuse_network
+
+    try:
+        look(root)
+        refuse_network(existing)
+    except StoreError as refused:
+        return Finding("root", FAULT, str(refused), refused.advice())
+    if _is_memory(existing):
+        return Finding("root", LACK, f"{root} is in memory (tmpfs): nothing of it outlives a boot", "layerlog --graph DIR, on a disk")
     return Finding("root", OK, root if root == existing else f"{root}, will be made")
+
+
+def _is_memory(folder: str) -> bool:
+    from layerlog.drivers.syscalls import file_system_type
+
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return file_system_type(fd) & 0xFFFFFFFF in (0x01021994, 0x858458F6)  # statfs(2): tmpfs, ramfs
+    finally:
+        os.close(fd)
 
 
 def _room(existing: str) -> Finding:

@@ -131,7 +131,7 @@ What cannot be placed is moved to lost+found/, never removed. Without --yes only
         "[--from PATH]... [--yes] [LAYER...]",
         door=FRIENDLY,
         flags=(
-            texts("--from -f", "An OCI layout, oci-archive, docker-archive or another layerlog root (repeatable)"),
+            texts("--from -f", "An OCI layout, oci-archive, docker-archive, another layerlog root or one of Podman's (repeatable)"),
             switch("--give-up", "What nothing offers: drop the data item, or move the layer and what stands on it to the trash"),
             switch("--plan", "Only say what would be done (the default)"),
             YES,

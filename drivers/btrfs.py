@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAGIC = 0x9123683E
 """statfs(2)"""
-_ROOT_INODE = 256
+_ROOT_INODE = durable.SUBVOLUME_INODE
 """Every subvolume's root folder has this number, and no other folder has."""
 _UNABLE = frozenset((errno.EPERM, errno.EACCES))
 

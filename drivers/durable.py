@@ -21,6 +21,10 @@ _EARLY_BYTES = 16 << 20
 _FEW_FILES = 24  # up to here the files' own fsyncs are cheaper than a syncfs that may flush a neighbour's writes
 
 
+SUBVOLUME_INODE = 256
+"""Of every subvolume's root folder on btrfs, and of no other folder there."""
+
+
 def make_folder(path: str, mode: int = 0o700) -> None:
     """mkdir with exactly *mode*, whatever the umask; not durable; nothing happens when the folder is there."""
     try:
@@ -122,10 +126,9 @@ def empty_folder(folder_fd: int, name: bytes) -> None:
     above: list[tuple[bytes, tuple[int, int]]] = []
     fd = _open_to_empty(folder_fd, name)
     here = name
-    device = os.fstat(fd).st_dev
     try:
         while True:
-            below = _remove_entries(fd, device)
+            below = _remove_entries(fd)
             if below is not None:
                 inner = _open_to_empty(fd, below)
                 above.append((here, _identity(fd)))
@@ -150,8 +153,11 @@ def _identity(fd: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _remove_entries(fd: int, device: int) -> bytes | None:
-    """Remove entries of an open folder up to the first folder that is not empty, and return its name."""
+def _remove_entries(fd: int) -> bytes | None:
+    """Remove entries of an open folder up to the first folder that is not empty, and return its name.
+
+    A subvolume of btrfs, a device of its own whose root is inode 256, is emptied as a folder is: then rmdir(2) takes it.
+    """
     with os.scandir(fd) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
@@ -162,7 +168,8 @@ def _remove_entries(fd: int, device: int) -> bytes | None:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES):
                     raise
-                if os.stat(entry.name, dir_fd=fd, follow_symlinks=False).st_dev != device:
+                inner = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
+                if inner.st_dev != os.fstat(fd).st_dev and inner.st_ino != SUBVOLUME_INODE:
                     raise OSError(errno.EBUSY, "is a mount point", entry.name) from error
                 return os.fsencode(entry.name)
     return None

@@ -34,6 +34,15 @@ def failing(driver: str, operation: str, layer_id: str) -> Iterator[None]:
         raise DriverError(driver=driver, operation=operation, layer_id=layer_id, cause=error) from error
 
 
+def _inherits_nothing(folder: str) -> None:
+    """What is unpacked below gets no access control list that its archive does not have: acl(5), object creation."""
+    try:
+        os.removexattr(folder, "system.posix_acl_default")
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
+            raise
+
+
 def parse_options(driver: str, options: Sequence[str]) -> dict[str, str]:
     """``KEY=VALUE`` and ``DRIVER.KEY=VALUE`` as the original takes them with --storage-opt; other drivers' options are dropped.
 
@@ -123,6 +132,7 @@ class Home:
         """Make folders, the outer before the inner; their names are durable, or they are not there."""
         for folder in missing:
             durable.make_folder(folder, 0o700)
+            _inherits_nothing(folder)
         try:
             self._sync_folders(*(os.path.dirname(folder) for folder in missing))
         except BaseException:

@@ -17,6 +17,7 @@ from layerlog.eventstore import disk
 from layerlog.eventstore.errors import InUse, NoSpace, OutcomeUnknown, StoreError
 from layerlog.eventstore.leases import describe
 from layerlog.eventstore.position import boot_id
+from layerlog.network import refuse_network
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import get
 from layerlog.volatile_layers import end_volatile
@@ -57,6 +58,8 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     booted = core.settled_boot() != boot_id().hex()
     if not suspects and not booted:
         return []
+    if booted:
+        refuse_network(core.root)  # it may have been moved there
     with core.ledger.exclusively():
         pass  # what the dead wrote and did not publish counts from here on
     if os.path.isdir(core.folder("mending.new")):

@@ -1,4 +1,4 @@
-"""Where contents can be had again, by digest: the store itself, another layerlog store, an image archive or layout.
+"""Where contents can be had again, by digest: the store itself, another store, an image archive or layout.
 
 Whatever an offer gives is verified by whoever takes it.
 """
@@ -38,11 +38,18 @@ class Offer(Protocol):
 
 
 def open_offer(path: str, core: Core) -> Offer:
-    """An offer for what lies at *path*: a layerlog root, else what ``load`` takes. Raises InvalidImage, StoreError."""
+    """An offer for what lies at *path*: a layerlog root, one of the original's, else what ``load`` takes.
+
+    Raises InvalidImage, InvalidArchive, StoreError.
+    """
     if os.path.isdir(path) and any(name.endswith(SUFFIX) for name in os.listdir(path)):
         from layerlog.store import Store
 
         return OtherStore(Store(path, read_only=True))
+    from layerlog.original_source import OriginalRoot, driver_of
+
+    if driver_of(path):
+        return OriginalRoot(path)
     from layerlog.image_sources import open_source
 
     return Images(open_source(path, core.folder(), core.limits))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from layerlog.cli.main import main
+
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from tests.cli.conftest import Door
 
@@ -285,6 +287,18 @@ def test_doctor_needs_no_store(ll: Door, tmp_path: Path) -> None:
     assert shown.code == 0
     assert "user namespaces" in shown.out
     assert not (tmp_path / "graph").exists()
+
+
+def test_doctor_says_what_is_wrong_with_the_place_of_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def root_line(folder: Path) -> str:
+        main(["layerlog", "--graph", str(folder), "doctor", "--json"])
+        return next(str(one["text"]) for one in json.loads(capsys.readouterr().out) if one["what"] == "root")
+
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    assert "anybody may rename it" in root_line(tmp_path / "open" / "root")
+    assert "anybody may write to it" in root_line(tmp_path / "open")
+    assert "nothing of it outlives a boot" in root_line(Path("/dev/shm/layerlog-not-made"))
 
 
 def test_batch_runs_each_line_on_one_store(ll: Door) -> None:

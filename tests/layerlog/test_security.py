@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ import pytest
 
 from layerlog import Store
 from layerlog.drivers import syscalls
-from layerlog.eventstore import safety
+from layerlog.eventstore import position, safety
+from layerlog.eventstore.errors import InvalidRequest
 from layerlog.eventstore.safety import ReadOnlyFileSystem, UnsafeFolder
+from layerlog.exporting import export
 from layerlog.network import NetworkFileSystem
 from tests.layerlog.builders import Layout, tar
 
@@ -70,6 +73,20 @@ def test_nothing_that_is_written_is_open_to_others_whatever_the_umask(tmp_path: 
     assert stat.S_IMODE((tmp_path / "work" / "bundle.tar").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_modes_of_contents_are_those_of_the_archive_whatever_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with Store(tmp_path / "root", tmp_path / "run", "vfs") as store:
+            layer = store.import_layer(io.BytesIO(tar({"d/": None, "d/f": b"x", "implied/f": b"y"})))
+            top = Path(store.driver.path(layer.id))
+        modes = {str(path.relative_to(top)): stat.S_IMODE(path.lstat().st_mode) for path in (top, *sorted(top.rglob("*")))}
+    finally:
+        os.umask(before)
+    assert modes.pop(".") in (0o555, 0o755)
+    assert modes == {"d": 0o755, "d/f": 0o644, "implied": 0o755, "implied/f": 0o644}
+
+
 def listing(folder: Path) -> list[tuple[str, int, int]]:
     return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_mode) for path in folder.rglob("*"))
 
@@ -96,6 +113,57 @@ def test_a_folder_that_anybody_may_rename_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "open" / "root").mkdir(mode=0o700)
     refused(tmp_path / "open" / "root", tmp_path / "run", "anybody may rename it")
+    (tmp_path / "open" / "root").rmdir()
+    refused(tmp_path / "open" / "root", tmp_path / "run", "anybody may rename it")
+    assert not (tmp_path / "open" / "root").exists()
+
+
+def test_a_link_to_a_folder_that_anybody_may_rename_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "root").mkdir(mode=0o700)
+    (tmp_path / "root").symlink_to(tmp_path / "open" / "root")
+    Store(tmp_path / "root", tmp_path / "run", "vfs").close()
+    (tmp_path / "open").chmod(0o777)
+    refused(tmp_path / "root", tmp_path / "run", "anybody may rename it")
+
+
+@pytest.mark.root
+def test_a_folder_that_a_group_of_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path / "root", tmp_path / "run", "vfs").close()
+    (tmp_path / "root").chmod(0o775)
+    Store(tmp_path / "root", tmp_path / "run").close()  # a group of one's own: as umask 002 makes it
+    os.chown(tmp_path / "root", 0, STRANGER)
+    refused(tmp_path / "root", tmp_path / "run", rf"group {STRANGER} may write to it \(mode 0775\)")
+    (tmp_path / "root").chmod(0o755)
+    Store(tmp_path / "root", tmp_path / "run").close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("tag", "who"), [(0x02, f"user {STRANGER}"), (0x08, f"group {STRANGER}")])
+def test_a_folder_that_an_access_control_list_opens_to_others_is_refused(tmp_path: Path, tag: int, who: str) -> None:
+    def listed(allowed: int) -> bytes:
+        entries = [(0x01, 7, 0xFFFFFFFF), (tag, allowed, STRANGER), (0x04, 5, 0xFFFFFFFF), (0x10, 7, 0xFFFFFFFF), (0x20, 0, 0xFFFFFFFF)]
+        return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in sorted(entries))
+
+    Store(tmp_path / "root", tmp_path / "run", "vfs").close()
+    try:
+        os.setxattr(tmp_path / "root", "system.posix_acl_access", listed(7))
+    except OSError as lacking:
+        pytest.skip(f"the kernel lacks access control lists here: {lacking}")
+    refused(tmp_path / "root", tmp_path / "run", f"{who}, by its access control list, may write to it")
+    os.setxattr(tmp_path / "root", "system.posix_acl_access", listed(5))
+    Store(tmp_path / "root", tmp_path / "run").close()
+
+
+@pytest.mark.root
+def test_what_a_default_access_control_list_gives_others_is_not_in_force_for_what_a_store_writes(tmp_path: Path) -> None:
+    subprocess.run(["chmod", "700", tmp_path], check=True)
+    if subprocess.run(["setfacl", "-d", "-m", f"u:{STRANGER}:rwx", tmp_path], capture_output=True).returncode:
+        pytest.skip("the kernel lacks access control lists here")
+    use(tmp_path / "root", tmp_path / "root" / "run", "vfs", tmp_path / "work")
+    shown = subprocess.run(["getfacl", "-R", "-p", tmp_path / "root"], capture_output=True, text=True, check=True).stdout
+    in_force = [line for line in shown.splitlines() if line.startswith(f"user:{STRANGER}:") and "#effective:---" not in line]
+    assert in_force == []
 
 
 @pytest.mark.root
@@ -136,6 +204,39 @@ def test_a_bundle_is_never_written_through_a_link_that_waits_for_it(tmp_path: Pa
         store.bundle(tmp_path / "out.tar")
     assert victim.read_text() == "mine"
     assert not (tmp_path / "out.tar").is_symlink()
+
+
+def test_nothing_is_ever_written_through_a_link_that_waits_for_it(tmp_path: Path) -> None:
+    """In a folder like /tmp, where anybody may have made any name before."""
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("mine")
+    folder.mkdir()
+    for name in ("saved.tar", "export", "layer.tar"):
+        (tmp_path / name).symlink_to(victim)
+    (tmp_path / "saved").symlink_to(folder)
+    (tmp_path / "oci").mkdir()
+    with Store(tmp_path / "root", tmp_path / "run", "vfs") as store:
+        store.load(Layout().write(tmp_path / "oci"), ["app:1"])
+        store.save(tmp_path / "saved.tar", "app:1")
+        with pytest.raises(InvalidRequest, match="exists already"):
+            store.save(tmp_path / "saved", "app:1", format="oci")
+        export(store, str(tmp_path / "export"))
+    assert victim.read_text() == "mine"
+    assert list(folder.iterdir()) == []
+    assert not (tmp_path / "saved.tar").is_symlink()
+    assert not (tmp_path / "export").is_symlink()
+    assert stat.S_IMODE((tmp_path / "export").stat().st_mode) == 0o600
+
+
+def test_a_store_that_was_moved_to_a_network_file_system_is_refused_at_the_first_boot_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path / "root", tmp_path / "run", "vfs").close()
+    monkeypatch.setattr(syscalls, "file_system_type", lambda fd: 0x6969)
+    monkeypatch.setattr(position, "_boot_id", bytes(range(16)))
+    with pytest.raises(NetworkFileSystem, match="is on NFS"):
+        Store(tmp_path / "root", tmp_path / "run")
+    Store(tmp_path / "root", tmp_path / "run", read_only=True).close()
 
 
 def test_a_store_is_not_made_on_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

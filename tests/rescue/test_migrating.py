@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from layerlog.eventstore.errors import Conflict, ContentsDamaged, InvalidRequest
 from layerlog.migrating import migrate
 from layerlog.recovery import StoreMigrated
 from tests.crash import children, seams
+from tests.file_systems import btrfs_folder
 from tests.layerlog.litter import left_behind
 from tests.rescue import world
 from tests.rescue.test_damage import state
@@ -26,18 +29,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LONG = os.environ.get("LAYERLOG_CRASH") == "long"
-WAYS = (("vfs", "overlay"), ("overlay", "vfs"))
+WAYS = (("vfs", "overlay"), ("overlay", "vfs"), ("vfs", "btrfs"), ("overlay", "btrfs"), ("btrfs", "overlay"))
 KILLS = 12
+KILLS_ON_BTRFS = 4
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-to-{way[1]}")
 def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
-    """A healthy store, its driver, and the other one."""
+    """A folder with a healthy store, its driver, and the other one; on a btrfs where one of them is that."""
     folder = tmp_path_factory.mktemp("migrate")
-    world.make(folder, request.param[0])
-    yield folder, *request.param
+    with btrfs_folder(folder) if "btrfs" in request.param else nullcontext(folder) as place:
+        world.make(place / "prepared", request.param[0])
+        yield place / "prepared", *request.param
+        shutil.rmtree(place / "prepared")
+
+
+@pytest.fixture
+def place(prepared: tuple[Path, str, str]) -> Iterator[Path]:
+    """An empty folder on the same file system."""
+    folder = prepared[0].parent / "copies"
+    folder.mkdir()
+    yield folder
     shutil.rmtree(folder)
+
+
+def copy(source: Path, target: Path) -> None:
+    """As world.copy, and subvolumes stay what they are."""
+    world.copy(source, target)
+    layers = target / "btrfs" / "subvolumes"
+    for layer in sorted(layers.iterdir()) if layers.is_dir() else ():
+        layer.rename(aside := target / "aside")
+        subprocess.run(["btrfs", "-q", "subvolume", "create", str(layer)], check=True)
+        subprocess.run(["cp", "-aT", "--reflink=auto", str(aside), str(layer)], check=True)
+        shutil.rmtree(aside)
 
 
 def looked_at(root: Path) -> dict[tuple[str, str], Any]:
@@ -62,43 +87,47 @@ def tree(store: Store, layer_id: str) -> dict[str, str]:
 
 
 def test_everything_is_there_in_the_other_driver(
-    prepared: tuple[Path, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    prepared: tuple[Path, str, str], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, old, new = prepared
-    world.copy(folder / "store", tmp_path / "store")
-    before = looked_at(tmp_path / "store")
-    where = ["layerlog", "--graph", str(tmp_path / "store"), "migrate", "--to", new]
+    copy(folder / "store", place / "store")
+    before = looked_at(place / "store")
+    where = ["layerlog", "--graph", str(place / "store"), "migrate", "--to", new]
     assert main(where) == 0
     assert "nothing was changed yet" in capsys.readouterr().out
     assert main([*where, "--yes"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "next: layerlog check"
-    assert looked_at(tmp_path / "store") == before
-    with Store(tmp_path / "store") as store:
+    assert looked_at(place / "store") == before
+    with Store(place / "store") as store:
         assert store.driver_name == new
         assert [one.id for one in store.trash()] == [f"old-tree-{old}"]
         with pytest.raises(Conflict, match=f"migrate --to {old}"):
             store.restore(f"old-tree-{old}")
         store.empty_trash()
         assert left_behind(store) == []
-    assert sorted(name for name in os.listdir(tmp_path / "store") if name.startswith(old)) == []
+    assert sorted(name for name in os.listdir(place / "store") if name.startswith(old)) == []
 
 
-def test_a_damaged_layer_stops_it_and_nothing_is_left(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+def test_a_damaged_layer_stops_it_and_nothing_is_left(prepared: tuple[Path, str, str], place: Path) -> None:
     folder, old, new = prepared
-    world.copy(folder / "store", tmp_path / "store")
-    world.file_changed(world.Broken(tmp_path, old))
-    with Store(tmp_path / "store") as store, pytest.raises(ContentsDamaged):
+    copy(folder / "store", place / "store")
+    broken = world.Broken(place, old)
+    if old == "btrfs":
+        world.garble(place / "store" / "btrfs" / "subvolumes" / broken.top.id / "new", 10, 5)
+    else:
+        world.file_changed(broken)
+    with Store(place / "store") as store, pytest.raises(ContentsDamaged):
         migrate(store, new)
-    assert sorted(name for name in os.listdir(tmp_path / "store") if name.startswith(new)) == []
-    with Store(tmp_path / "store") as store:
+    assert sorted(name for name in os.listdir(place / "store") if name.startswith(new)) == []
+    with Store(place / "store") as store:
         assert store.recovered == []
         assert store.driver_name == old
 
 
-def test_what_is_mounted_or_made_meanwhile_is_not_left_behind(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+def test_what_is_mounted_or_made_meanwhile_is_not_left_behind(prepared: tuple[Path, str, str], place: Path) -> None:
     folder, old, new = prepared
-    world.copy(folder / "store", tmp_path / "store")
-    with Store(tmp_path / "store") as store:
+    copy(folder / "store", place / "store")
+    with Store(place / "store") as store:
         box = store.containers()[0]
         store.mount(box.id)
         with pytest.raises(Conflict, match="unmount everything first"):
@@ -106,19 +135,19 @@ def test_what_is_mounted_or_made_meanwhile_is_not_left_behind(prepared: tuple[Pa
         store.unmount(box.id)
         with pytest.raises(InvalidRequest):
             migrate(store, old)
-        with Store(tmp_path / "store") as other:
+        with Store(place / "store") as other:
             migrate(store, new)
             with pytest.raises(StoreError):
                 other.import_layer(io.BytesIO(b""))
             with pytest.raises(StoreError):
                 other.delete_image(other.images()[0].id)
-    assert not (tmp_path / "store" / f"{old}-layerlog").exists()
+    assert not (place / "store" / f"{old}-layerlog").exists()
 
 
-def test_killed_anywhere_it_goes_on_or_back(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+def test_killed_anywhere_it_goes_on_or_back(prepared: tuple[Path, str, str], place: Path) -> None:
     folder, old, new = prepared
     before = looked_at(folder / "store")
-    root = tmp_path / "store"
+    root = place / "store"
 
     def session(watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
         def run(say: Callable[[Any], None]) -> None:
@@ -128,24 +157,25 @@ def test_killed_anywhere_it_goes_on_or_back(prepared: tuple[Path, str, str], tmp
 
         return run
 
-    world.copy(folder / "store", root)
+    copy(folder / "store", root)
     calls = children.run(session(seams.Watcher())).said[0]
-    every = 1 if LONG else len(calls) // KILLS
-    last = [] if LONG else range(len(calls) - 9, len(calls))
+    kills, closely = (KILLS_ON_BTRFS, 4) if "btrfs" in (old, new) else (KILLS, 9)
+    every = 1 if LONG else len(calls) // kills
+    last = [] if LONG else range(len(calls) - closely, len(calls))
     ended = set()
-    for place in sorted({*range(every // 2, len(calls), every), *last}):
+    for at in sorted({*range(every // 2, len(calls), every), *last}):
         shutil.rmtree(root)
-        world.copy(folder / "store", root)
-        died = children.run(session(seams.Killer(place)))
+        copy(folder / "store", root)
+        died = children.run(session(seams.Killer(at)))
         assert died.status == children.KILLED, died.trace
         with Store(root) as store:
             ended.add(store.driver_name)
             found = store.driver_name
-        assert looked_at(root) == before, f"killed at call {place} of {len(calls)}, {calls[place]}"
+        assert looked_at(root) == before, f"killed at call {at} of {len(calls)}, {calls[at]}"
         other = old if found == new else new
-        assert sorted(name for name in os.listdir(root) if name.startswith(other)) == [], f"killed at call {place}, {calls[place]}"
+        assert sorted(name for name in os.listdir(root) if name.startswith(other)) == [], f"killed at call {at}, {calls[at]}"
     assert ended == {old, new}
 
 
-def test_the_old_driver_by_name_says_where_the_store_is(prepared: tuple[Path, str, str], tmp_path: Path) -> None:
+def test_the_old_driver_by_name_says_where_the_store_is(prepared: tuple[Path, str, str], place: Path) -> None:
     assert StoreMigrated(root="r", driver="overlay").advice() == "layerlog --storage-driver overlay …"
