@@ -136,7 +136,7 @@ class _Chosen:
         hit = False
         for event in commit.events:
             item_id, names = event.get("id", ""), event.get("names", ())
-            before = teller.names.get((event.get("kind", ""), item_id), ())
+            before = teller.names(event.get("kind", ""), item_id) if "kind" in event else ()
             if any(word in (item_id, *names, *before) or (len(word) > 3 and item_id.startswith(word)) for word in self.words):
                 self._ids.add(item_id)
             hit = hit or item_id in self._ids or self._told_of(event)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BYTES_WANTED = 8192
+SEARCHES = 8
+"""After so many, all keys of a block are taken apart."""
 SEPARATOR = b","
 _HEAD = struct.Struct("<IIII")  # CRC-32 of what follows, bytes of the block, number of keys, bytes of all keys
 
@@ -38,7 +40,7 @@ def pack(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
 class Block:
     """A block taken apart only as far as it is asked."""
 
-    __slots__ = ("count", "_raw", "_ends", "_keys_at", "_values_at", "_keys")
+    __slots__ = ("count", "_raw", "_ends", "_keys_at", "_values_at", "_keys", "_searches")
 
     def __init__(self, raw: bytes) -> None:
         """Raises: RunDamaged."""
@@ -52,6 +54,7 @@ class Block:
         self._keys_at = _HEAD.size + 8 * self.count
         self._values_at = self._keys_at + key_bytes
         self._keys: list[bytes] | None = None
+        self._searches = 0
 
     @property
     def keys(self) -> list[bytes]:
@@ -68,15 +71,20 @@ class Block:
 
     def first_from(self, key: bytes) -> int:
         """The index of the first key that is not less than *key*."""
-        if self._keys is not None:
-            return bisect_left(self._keys, key)
+        if self._worth_all():
+            return bisect_left(self.keys, key)
         return bisect_left(range(self.count), key, key=self.key)
 
     def last_to(self, key: bytes) -> int:
         """The index of the last key that is not greater than *key*; -1 when there is none."""
-        if self._keys is not None:
-            return bisect_right(self._keys, key) - 1
+        if self._worth_all():
+            return bisect_right(self.keys, key) - 1
         return bisect_right(range(self.count), key, key=self.key) - 1
+
+    def _worth_all(self) -> bool:
+        """Whether it was searched so often that taking all keys apart costs less than taking out some each time."""
+        self._searches += 1
+        return self._keys is not None or self._searches > SEARCHES
 
     def value(self, index: int) -> bytes:
         """One value."""

@@ -6,8 +6,9 @@ Values are shared, not copied: whoever gets one must treat it as immutable and p
 from __future__ import annotations
 
 import gc
-from bisect import bisect_left, insort
 from operator import itemgetter
+
+from layerlog.eventstore.sorted_keys import SortedKeys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ class SortedMap:
 
     def __init__(self) -> None:
         self.data: dict[bytes, Any] = {}
-        self._sorted: list[bytes] | None = None
+        self._sorted: SortedKeys | None = None
 
     def put(self, key: bytes, value: Any) -> None:
         """Set a value."""
         if self._sorted is not None and key not in self.data:
-            insort(self._sorted, key)
+            self._sorted.add(key)
         self.data[key] = value
 
     def update(self, changes: Iterable[Change]) -> None:
@@ -126,10 +127,8 @@ class SortedMap:
         if self._sorted is None:
             if len(self.data) <= 8:
                 return sorted(key for key in self.data if key.startswith(prefix))
-            self._sorted = sorted(self.data)
-        found = self._sorted
-        end = after_prefix(prefix)
-        return found[bisect_left(found, prefix) : len(found) if end is None else bisect_left(found, end)]
+            self._sorted = SortedKeys(self.data)
+        return self._sorted.between(prefix, after_prefix(prefix))
 
 
 class Table(Rows):

@@ -130,10 +130,11 @@ class Run:
             if first < last:
                 yield block, first, last
             return
-        for index in range(max(block.last_to(prefix), 0), last):
+        start = max(block.last_to(prefix), 0)
+        for index in range(start, last):
             place = PLACE.unpack(block.value(index))
-            # Data blocks of a scan are not kept: it would push out what look-ups use.
-            child = self._block(*place) if depth > 1 or last < 4 else self._read(*place)
+            # Data blocks of a long scan are not kept: it would push out what look-ups use.
+            child = self._block(*place) if depth > 1 or last - start < 4 else self._read(*place)
             yield from self._slices(child, depth - 1, prefix, end)
 
 

@@ -1,17 +1,25 @@
 """Events told in words: ``+ image app:1.4 (6 layers, 203 MB)``.
 
-An event carries only what cannot be derived: a deletion names an ID. ``Teller`` therefore remembers, commit by
-commit from the first, what each ID was called and how big it was; it must see every commit in order.
+An event carries only what cannot be derived: a deletion names an ID. ``Teller`` therefore remembers, commit by commit,
+what each ID was called and how big it was, and looks up in the state before them what it never saw; it must see every
+commit from there on, in order.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from layerlog.cli.views import units
+from layerlog.projections import trash
+from layerlog.projections.items import get
+from layerlog.projections.layers import container_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
+
+    from layerlog.eventstore.rows import Rows
 
 Words = tuple[str, str]
 """A sign (``+``, ``−``, ``~``, ``↺``) and a sentence."""
@@ -21,11 +29,13 @@ KINDS = ("layer", "image", "container")
 class Teller:
     """Names and sizes of everything so far, and the words for what comes next."""
 
-    def __init__(self) -> None:
-        self.names: dict[tuple[str, str], list[str]] = {}
-        self.sizes: dict[str, int] = {}
-        self.owners: dict[str, str] = {}
-        """Layer ID -> container ID."""
+    def __init__(self, before: Rows | None = None) -> None:
+        """*before*: the state before the first commit that is told; none where that is the first of all."""
+        self._before = before
+        self._names: dict[tuple[str, str], list[str]] = {}
+        self._sizes: dict[str, int] = {}
+        self._owners: dict[str, str] = {}  # layer ID -> container ID
+        self._looked_up: set[tuple[str, str]] = set()
 
     # --- words
 
@@ -43,11 +53,11 @@ class Teller:
 
     def name(self, kind: str, item_id: str) -> str:
         """Its newest name, or its short ID; a container's layer goes by the container's name."""
-        names = self.names.get((kind, item_id))
+        names = self.names(kind, item_id)
         if names:
             return names[0]
-        if kind == "layer" and item_id in self.owners:
-            return f"{units.short(item_id)} of {self.call('container', self.owners[item_id])}"
+        if kind == "layer" and (owner := self._owner(item_id)):
+            return f"{units.short(item_id)} of {self.call('container', owner)}"
         return units.short(item_id)
 
     def _whole(self, events: list[Any]) -> list[Words]:
@@ -77,8 +87,8 @@ class Teller:
         """An image or container with the layers that came or went with it."""
         kind = event["type"].removesuffix(verb).lower()
         text = self.call(kind, event["id"])
-        if len(self.names.get((kind, event["id"]), ())) > 1:
-            text += f" and {units.count(len(self.names[kind, event['id']]) - 1, 'other name')}"
+        if (others := len(self.names(kind, event["id"])) - 1) > 0:
+            text += f" and {units.count(others, 'other name')}"
         if kind == "container":
             image = event.get("image")
             text += f" of {self.call('image', image)}" if image and verb == "Created" else ""
@@ -92,7 +102,7 @@ class Teller:
         return text
 
     def _bytes(self, events: Iterable[Any], before: str) -> str:
-        total = sum((event.get("contents") or {}).get("diff_size", 0) or self.sizes.get(event["id"], 0) for event in events)
+        total = sum((event.get("contents") or {}).get("diff_size", 0) or self._size(event["id"]) for event in events)
         return f"{before}{units.size(total)}" if total else ""
 
     def _each(self, events: Iterable[Any]) -> list[Words]:
@@ -105,7 +115,7 @@ class Teller:
     def names_changed(self, event: Any) -> list[Words]:
         """What came and went; one for one is a renaming."""
         kind, item_id = event["kind"], event["id"]
-        before, after = self.names.get((kind, item_id), []), event["names"]
+        before, after = self.names(kind, item_id), event["names"]
         came = [name for name in after if name not in before]
         went = [name for name in before if name not in after]
         if len(came) == len(went) == 1:
@@ -115,17 +125,53 @@ class Teller:
 
     # --- memory
 
+    def names(self, kind: str, item_id: str) -> list[str]:
+        """What it is called at this point, or was when it was deleted."""
+        self._look_up(kind, item_id)
+        return self._names.get((kind, item_id), [])
+
+    def _size(self, layer_id: str) -> int:
+        self._look_up("layer", layer_id)
+        return self._sizes.get(layer_id, 0)
+
+    def _owner(self, layer_id: str) -> str:
+        if layer_id not in self._owners and self._before is not None:
+            self._owners[layer_id] = container_of(self._before, layer_id) or self._thrown_owners.get(layer_id, "")
+        return self._owners.get(layer_id, "")
+
+    @cached_property
+    def _thrown_owners(self) -> dict[str, str]:
+        entries = trash.every(self._before) if self._before is not None else ()
+        return {entry["row"]["layer"]: entry["id"] for entry in entries if entry["kind"] == "container"}
+
+    def _look_up(self, kind: str, item_id: str) -> None:
+        """Learn one thing of the state before, once, unless a commit told more."""
+        if self._before is None or (kind, item_id) in self._looked_up:
+            return
+        self._looked_up.add((kind, item_id))
+        row = get(self._before, kind, item_id) or _thrown(self._before, kind, item_id)
+        if row:
+            self._names.setdefault((kind, item_id), row.get("names", []))
+            self._sizes.setdefault(item_id, row.get("contents", {}).get("diff_size", 0))
+
     def learn(self, event: Any) -> None:
         """Take in one event. Twice is the same as once."""
         type_, item_id = event["type"], event.get("id", "")
         if type_.endswith("Created") and type_ != "StoreCreated":
-            self.names[type_.removesuffix("Created").lower(), item_id] = event.get("names", [])
+            self._names[type_.removesuffix("Created").lower(), item_id] = event.get("names", [])
         elif type_ == "NamesSet":
-            self.names[event["kind"], item_id] = event["names"]
+            self._names[event["kind"], item_id] = event["names"]
         if contents := event.get("contents"):
-            self.sizes[item_id] = contents.get("diff_size", 0)
+            self._sizes[item_id] = contents.get("diff_size", 0)
         if type_ == "ContainerCreated":
-            self.owners[event["layer"]] = item_id
+            self._owners[event["layer"]] = item_id
+
+
+def _thrown(rows: Rows, kind: str, item_id: str) -> Any:
+    """The row of a deleted thing, as far as the trash has it."""
+    gone = trash.last_seen(rows, kind, item_id)
+    entry = trash.get(rows, kind, gone["sequence"], gone["id"]) if gone else None
+    return entry["row"] if entry else None
 
 
 def _layer_created(teller: Teller, event: Any) -> list[Words]:

@@ -121,10 +121,12 @@ def removal(rows: Rows, going: Sequence[Going], kept: bool, expected: int, mount
     """
     seen = rows.with_own(Overlay(rows.own))
     events: Events = []
+    with_image: dict[str, set[str]] = {}
+    for one in going:
+        with_image.setdefault(one.with_image, set()).add(one.id)
     for one in going:
         if one.with_image:
             continue
-        with_it = {layer.id for layer in going if layer.with_image == one.id}
         for layer_id in [one.id] if one.kind == "layer" else [(get(rows, "container", one.id) or {}).get("layer", "")]:
             if layer_id in mounted:
                 raise PlanOutdated(expected=expected, what=f"{one.kind} {one.id} was mounted")
@@ -134,8 +136,8 @@ def removal(rows: Rows, going: Sequence[Going], kept: bool, expected: int, mount
             raise PlanOutdated(expected=expected, what=f"{one.kind} {one.id}: {refused}") from refused
         unchanged_since(seen, step, expected)
         taken = {event["id"] for event in step if event["type"] == "LayerDeleted"}
-        if one.kind == "image" and taken != with_it:
-            other = min(taken ^ with_it)
+        if one.kind == "image" and taken != with_image.get(one.id, set()):
+            other = min(taken ^ with_image.get(one.id, set()))
             raise PlanOutdated(expected=expected, what=f"what needs layer {other} is not what it was")
         preview(_own(seen), step)
         events += step
