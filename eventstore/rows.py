@@ -8,12 +8,12 @@ from __future__ import annotations
 import gc
 from operator import itemgetter
 
-from layerlog.eventstore.sorted_keys import SortedKeys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
+
+    from layerlog.eventstore.sorted_keys import SortedKeys
 
 Change = tuple[bytes, "Any | None"]
 
@@ -127,6 +127,8 @@ class SortedMap:
         if self._sorted is None:
             if len(self.data) <= 8:
                 return sorted(key for key in self.data if key.startswith(prefix))
+            from layerlog.eventstore.sorted_keys import SortedKeys
+
             self._sorted = SortedKeys(self.data)
         return self._sorted.between(prefix, after_prefix(prefix))
 
