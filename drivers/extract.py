@@ -12,6 +12,7 @@ import os
 import stat
 
 from layerlog.drivers import whiteouts
+from layerlog.drivers.attributes import default_acl
 from layerlog.drivers.deleting import Deletions, shown_name
 from layerlog.drivers.resolve import clean, descend
 from layerlog.drivers.tarfields import BLOCK_DEVICE, CHAR, FIFO, FOLDER, HARD_LINK, REGULAR, SYMLINK
@@ -110,7 +111,7 @@ class Extractor(Deletions):
             made = os.fstat(fd)
             if not self._fresh:
                 self._ours.add(made.st_ino)
-            self.attributes.set_file(fd, name, member, made)
+            self.attributes.set_file(fd, name, member, made, self._inherits())
         finally:
             os.close(fd)
 
@@ -137,10 +138,10 @@ class Extractor(Deletions):
                 self._ours.add(os.fstat(fd).st_ino)
             if self._bare:
                 self._bare.discard(os.fstat(fd).st_ino)
-            mode = self.attributes.set_folder(fd, name, member, existed or not name)
+            mode = self.attributes.set_folder(fd, name, member, existed or not name or self._inherits())
         finally:
             os.close(fd)
-        self._remember(name, mode, member.mtime_ns)
+        self._remember(name, mode, member.mtime_ns, default_acl(member))
 
     def _hard_link(self, folder: int, name: bytes, base: bytes, member: Member) -> None:
         target = clean(member.link)
@@ -195,7 +196,7 @@ class Extractor(Deletions):
     def _finish_special(self, folder: int, name: bytes, base: bytes, member: Member) -> None:
         if not self._fresh:
             self._ours.add(os.stat(base, dir_fd=folder, follow_symlinks=False).st_ino)
-        self.attributes.set_special(folder, name, base, member)
+        self.attributes.set_special(folder, name, base, member, self._inherits())
 
     # --- what is in the way
 

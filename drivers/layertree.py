@@ -33,7 +33,7 @@ class LayerTree:
         self._opaque = whiteouts.opaque_xattr(rootless)
         self._lower = View(lowers, overlay=True) if overlay and lowers else None
         self._ours = InodeSet()
-        self._later: dict[bytes, tuple[int, int]] = {}  # folder -> (mode, mtime_ns) that its last change must not spoil
+        self._later: dict[bytes, tuple[int, int, bytes | None]] = {}  # folder -> (mode, mtime_ns, default ACL) that it has in the end
         self._flushed = False
         self._bare: set[int] = set()  # inodes of folders that were made for nothing but a whiteout in them
         self._for_whiteout = False
@@ -54,7 +54,7 @@ class LayerTree:
             fd = self._make_parents(path)
         if self._flushed and path not in self._later:
             found = os.stat(fd)
-            self._later[path] = (stat.S_IMODE(found.st_mode), found.st_mtime_ns)
+            self._later[path] = (stat.S_IMODE(found.st_mode), found.st_mtime_ns, None)
         return fd
 
     def _make_parents(self, path: bytes) -> int:
@@ -98,14 +98,14 @@ class LayerTree:
                 self._bare.add(os.fstat(fd).st_ino)
             lower = self._lower.find(path) if self._lower is not None and not hides else None
             if lower is None or not lower.is_folder or self._lower is None:
-                self.attributes.set_implied(fd)
+                self.attributes.set_implied(fd, self._inherits())
             else:
                 below = self._lower.open(lower.layers[0], path)
                 try:
-                    mode, mtime = self.attributes.copy_folder(below, fd)
+                    later = self.attributes.copy_folder(below, fd)
                 finally:
                     os.close(below)
-                self._remember(path, mode, mtime)
+                self._remember(path, *later)
         finally:
             os.close(fd)
 
@@ -173,16 +173,20 @@ class LayerTree:
 
     # --- times of folders
 
-    def _remember(self, name: bytes, mode: int, mtime_ns: int) -> None:
-        self._later[name] = (mode, mtime_ns)
+    def _inherits(self) -> bool:
+        """Whether folders are there with an ACL that they hand down to what is made in them."""
+        return not self._fresh or self._flushed
+
+    def _remember(self, name: bytes, mode: int, mtime_ns: int, acl: bytes | None) -> None:
+        self._later[name] = (mode, mtime_ns, acl)
         if len(self._later) > _DIRECTORIES_KEPT:
             self.finish()
             self._flushed = True  # from now on _parent notes a folder's time before something changes it
 
     def finish(self) -> None:
-        """Give folders the times (and, as an ordinary user, the modes) that unpacking into them spoiled."""
+        """Give folders the times (and, as an ordinary user, the modes) that unpacking into them spoiled, and what they hand down."""
         for name in sorted(self._later, reverse=True):
-            mode, mtime_ns = self._later[name]
+            mode, mtime_ns, acl = self._later[name]
             parent, _, base = name.rpartition(b"/")
             try:
                 fd = os.open(base or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folders.get(parent))
@@ -193,6 +197,8 @@ class LayerTree:
                     raise
                 continue
             try:
+                if acl is not None:
+                    self.attributes.set_default_acl(fd, name, acl)
                 os.utime(fd, ns=(mtime_ns, mtime_ns))
                 if not self.attributes.privileged:
                     os.fchmod(fd, mode)
