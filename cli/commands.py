@@ -91,6 +91,7 @@ FRIENDLY_MODULES = {
     "watch": "watching",
     "verify": "keeping",
     "compact": "compacting",
+    "redact": "redacting",
     "bundle": "keeping",
     "replay": "keeping",
     "migrate": "migrating",

@@ -28,7 +28,7 @@ GROUPS = {
     "Ask the history": "log show why-gone blame who diff-state watch",
     "Change": "commit tag untag rename rm rmi restore undo trash pin unpin create-layer create-image create-container mount unmount copy",
     "Bad days": "recover journal rebuild repair mounts",
-    "Keep house": "check migrate verify compact gc bundle replay wipe status doctor batch compat completion prune apply man",
+    "Keep house": "check migrate verify compact redact gc bundle replay wipe status doctor batch compat completion prune apply man",
 }
 """Friendly commands that stand in none of them are listed under ``More``."""
 

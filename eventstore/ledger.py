@@ -252,6 +252,7 @@ class Ledger(History):
         batch_rows = Overlay(self._state.rows) if len(requests) > 1 else None
         rows = batch_rows if batch_rows is not None else self._state.rows
         accepted: list[Request] = []
+        reserve = True
         for request in requests:
             time_ns = max(time.time_ns(), time_ns + 1)
             try:
@@ -261,6 +262,7 @@ class Ledger(History):
                 request.error = error
                 continue
             accepted.append(request)
+            reserve = reserve and request.reserve
             sequence += 1
             if batch_rows is not None:
                 batch_rows.update(request.changes.items())
@@ -269,7 +271,7 @@ class Ledger(History):
         points = writer.append(
             [request.payload for request in accepted],
             [request.outcome.time_ns for request in accepted if request.outcome],
-            reserve=all(request.reserve for request in accepted),
+            reserve=reserve,
         )
         return list(zip(accepted, points, strict=True))
 

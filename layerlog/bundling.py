@@ -28,7 +28,7 @@ from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.position import Position, boot_id
 from layerlog.eventstore.reading import SEGMENTS
 from layerlog.eventstore.schema import SchemaBroken, structure_frame
-from layerlog.redacting import Words, redact_event, redact_payload
+from layerlog.redacting import Words, redact_payload, redact_row
 from layerlog.store import Store
 
 TYPE_CHECKING = False
@@ -128,17 +128,7 @@ def _redacted(journal: Journal, data: bytes, start: Position, stop: Position, wo
 
 def _redacted_rows(based: Base, words: Words) -> list[tuple[bytes, Any]]:
     """The rows of a base with the same placeholders as the commits after it; names and client keys stand in keys, too."""
-    found = []
-    for key, value in based.rows():
-        space, *parts = key.split(b"\0")
-        if space in (b"name", b"gone-name", b"k"):
-            parts[-1] = words(parts[-1].decode("utf-8", "surrogateescape")).encode()
-        if isinstance(value, dict):
-            value = redact_event(value, words)
-            if isinstance(value.get("row"), dict):
-                value["row"] = redact_event(value["row"], words)
-        found.append((b"\0".join([space, *parts]), value))
-    return sorted(found, key=lambda row: row[0])
+    return sorted((redact_row(key, value, words) for key, value in based.rows()), key=lambda row: row[0])
 
 
 # --- replay

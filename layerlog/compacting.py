@@ -16,7 +16,7 @@ from layerlog.eventstore.errors import InvalidRequest, StoreError
 from layerlog.eventstore.journal import Journal
 from layerlog.projections.fold import FOLD_VERSION, fold
 from layerlog.projections.keys import key
-from layerlog.recovery import COMPACT_LEASE
+from layerlog.recovery import COMPACT_LEASE, finish_redaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def compact(core: HistoryMethods, before: str | int | float, archive: str | None
     with core.lease(COMPACT_LEASE, "compact the journal") as lease:
         try:
             finish(core)  # what another one may have left
+            finish_redaction(core)  # else the base would hold what is to be gone
             planned, cut = _plan(core, before, archive)
             if cut is not None:
                 _fold(core, before, planned)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from layerlog.bundling import Bundle
     from layerlog.compacting import Compacted
     from layerlog.findings import Finding
+    from layerlog.history import Commit
 
 
 class KeepMethods(HistoryMethods):
@@ -71,11 +72,17 @@ class KeepMethods(HistoryMethods):
     def redact(self, *sequences: int) -> list[int]:
         """Replace what those commits say in words by placeholders, for good and without breaking the hash chain; durable on return.
 
-        Names, metadata, labels, paths, flags and who did it go; IDs, digests, sizes and client keys stay. What a thing still
-        has of such a commit is replaced, too: give it its new name first. The commits that were redacted are returned,
-        and named in a commit of their own. Bytes of big data are not touched, nor bundles and copies made before.
-        Raises CommitUnknown, NotSupported (too short to be redacted at its length), InvalidRequest (commit 1), InUse.
+        Names, metadata, labels, paths, flags and who did it go; numbers, times, commands, IDs, digests, sizes, pins and client keys
+        stay. What a thing still has of such a commit is replaced, too: give it its new name first. The commits that were redacted
+        are returned, and named in a commit of their own. Bytes of big data are not touched, nor bundles and copies made before.
+        Raises CommitUnknown, CannotBeRedacted (folded into a base by ``compact``; too short), InvalidRequest (commit 1), InUse.
         """
         from layerlog.redacting import redact
 
         return redact(self, list(sequences))
+
+    def plan_redaction(self, *sequences: int) -> list[Commit]:
+        """Those of the commits that ``redact`` would redact, as they are; raises what it would raise. Changes nothing."""
+        from layerlog.redacting import plan_redaction
+
+        return plan_redaction(self, list(sequences))

@@ -95,9 +95,13 @@ def index_of(kind: str, row: Row) -> Iterator[RowChange]:
 
 def replace(rows: Rows, kind: str, index: Index, indexed: tuple[str, ...], old: Row | None, new: Row | None) -> Iterator[RowChange]:
     """Row changes that put *new* in the place of *old*, indexes included. *indexed*: what *index* looks at, besides the ID."""
-    if old is not None and new is not None and all(old.get(field) is new.get(field) for field in indexed):
-        yield key(kind, new["id"]), new  # the very same values: they give the same index
-        return
+    if old is not None and new is not None:
+        for field in indexed:
+            if old.get(field) is not new.get(field):
+                break
+        else:
+            yield key(kind, new["id"]), new  # the very same values: they give the same index
+            return
     before = dict(index(old)) if old is not None else {}
     after = dict(index(new)) if new is not None else {}
     for found, value in before.items():
