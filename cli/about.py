@@ -24,7 +24,9 @@ def _pairs(run: Run, rows: list[tuple[str, str]]) -> int:
 def status(run: Run) -> int:
     """Roots, driver, and the driver's own lines."""
     rows = run.store.status()
-    if not run.compat:
+    if run.compat:
+        rows = [row for row in rows if row[0] != "Image Store"]  # the original tells of the root only
+    else:
         from layerlog.holders import working
 
         rows = [*rows, *working(run.store)]
@@ -57,9 +59,10 @@ def _settings(compat: bool, path: str | None) -> Fields:
     shown.add("driver", found.driver)
     shown.append(("driver-priority", found.priority or None))
     shown.add("driver-options", found.options)
-    shown.add("root_auto_ns_user", str(options.get("root-auto-userns-user", "")))
-    shown.add("auto_userns_min_size", int(options.get("auto-userns-min-size", 0)))
-    shown.add("auto_userns_max_size", int(options.get("auto-userns-max-size", 0)))
+    user, least, most = found.userns
+    shown.add("root_auto_ns_user", user)
+    shown.add("auto_userns_min_size", least)
+    shown.add("auto_userns_max_size", most)
     pull = options.get("pull_options", {})
     shown.append(("PullOptions", {str(key): str(value) for key, value in pull.items()} if pull else None))
     shown.add("disable-volatile", truth(options.get("disable-volatile", False)))

@@ -27,7 +27,7 @@ HELP = (switch("--help", "Print usage", "help"), switch("-help", "", "old_help",
 
 def main(program: str, words: list[str]) -> int:
     """Run one command line; *program* is how the user called it."""
-    values: dict[str, Any] = {"argv": words}
+    values: dict[str, Any] = {"argv": words, "unshare": os.geteuid() != 0}
     if not words:
         return _usage(1)
     try:
@@ -78,7 +78,11 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
     if values["unshare"]:
         from layerlog.cli.unshare import again
 
-        if (status := again(run)) is not None:
+        try:
+            status = again(run)
+        except StoreError as error:
+            return run.fail(str(error))
+        if status is not None:
             return status
     try:
         try:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 SYSTEM_FILES = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
+SYSTEM_FOLDERS = ("/etc/", "/usr/share/")
 OWN_SYSTEM_FILE = "/etc/layerlog/storage.conf"
+
+
+OUTSIDE = "_CONTAINERS_ROOTLESS_UID"
+"""Set inside a user namespace, by us and by the original: who one is outside."""
 
 
 class Settings:
@@ -26,7 +31,7 @@ class Settings:
     ``unhonoured``: options of the file that the original acts on and layerlog does not.
     """
 
-    __slots__ = ("driver", "file", "image_store", "options", "priority", "root", "run_root", "table", "transient", "unhonoured")
+    __slots__ = ("driver", "file", "image_store", "options", "priority", "root", "run_root", "table", "transient", "unhonoured", "userns")
 
     def __init__(self) -> None:
         self.root = self.run_root = self.driver = self.image_store = self.file = ""
@@ -34,6 +39,8 @@ class Settings:
         self.priority: list[str] = []
         self.unhonoured: list[str] = []
         self.transient = False
+        self.userns: tuple[str, int, int] = ("", 0, 0)
+        """For containers in a user namespace of their own: whose subordinate IDs, the least and the most of them; 0 is not set."""
         self.table: dict[str, Any] = {}
 
 
@@ -69,12 +76,13 @@ def defaults(compat: bool, path: str | None = None) -> Settings:
         found.root, found.run_root = _own_roots()
     found.file = path or config_file(compat)
     files = [found.file] if found.file else []
-    if not path and not os.environ.get("CONTAINERS_STORAGE_CONF"):
+    named = bool(path or os.environ.get("CONTAINERS_STORAGE_CONF"))
+    if not named:
         files += drop_ins(compat)
     if not path and (last := os.environ.get("CONTAINERS_STORAGE_CONF_OVERRIDE")):
         files.append(last)
     if files:
-        _read(found, files)
+        _read(found, files, named)
     if driver := os.environ.get("STORAGE_DRIVER"):
         found.driver = driver
     if options := os.environ.get("STORAGE_OPTS"):
@@ -89,7 +97,7 @@ def config_file(compat: bool) -> str:
     """The configuration file that counts; empty when there is none. ``$CONTAINERS_STORAGE_CONF`` must exist."""
     if path := os.environ.get("CONTAINERS_STORAGE_CONF"):
         return path
-    own = os.environ.get("XDG_CONFIG_HOME") or (os.path.join(home(), ".config") if os.geteuid() else "")
+    own = os.environ.get("XDG_CONFIG_HOME") or (os.path.join(home(), ".config") if user() else "")
     folder = "containers" if compat else "layerlog"
     places = [os.path.join(own, folder, "storage.conf")] if own else []
     places += SYSTEM_FILES if compat else (OWN_SYSTEM_FILE,)
@@ -102,15 +110,15 @@ def drop_ins(compat: bool) -> list[str]:
     Source: containers-config(5): below each place ``storage.conf.d/``, for root ``storage.rootful.conf.d/``, for others
     ``storage.rootless.conf.d/`` and a folder of the user's ID in that.
     """
-    own = os.environ.get("XDG_CONFIG_HOME") or (os.path.join(home(), ".config") if os.geteuid() else "")
+    own = os.environ.get("XDG_CONFIG_HOME") or (os.path.join(home(), ".config") if user() else "")
     name = "containers" if compat else "layerlog"
     places = [f"/usr/share/{name}", f"/etc/{name}"]
     found: dict[str, str] = {}
     for place in [*places, *([os.path.join(own, name)] if own else [])]:
         variants = ["storage.conf.d"]
         if place in places:
-            rootless = ["storage.rootless.conf.d", f"storage.rootless.conf.d/{os.geteuid()}"]
-            variants += rootless if os.geteuid() else ["storage.rootful.conf.d"]
+            rootless = ["storage.rootless.conf.d", f"storage.rootless.conf.d/{user()}"]
+            variants += rootless if user() else ["storage.rootful.conf.d"]
         for variant in variants:
             folder = os.path.join(place, variant)
             try:
@@ -121,20 +129,26 @@ def drop_ins(compat: bool) -> list[str]:
     return [found[one] for one in sorted(found)]
 
 
+def user() -> int:
+    """Whose store it is: the user, inside a user namespace too, where everybody is root."""
+    outside = os.environ.get(OUTSIDE, "")
+    return int(outside) if outside.isascii() and outside.isdigit() and len(outside) < 11 else os.geteuid()
+
+
 def home() -> str:
     """The user's home, from the environment or the user database."""
     return os.environ.get("HOME") or os.path.expanduser("~")
 
 
 def _original_roots() -> tuple[str, str]:
-    if os.geteuid() == 0:
+    if user() == 0:
         return "/var/lib/containers/storage", "/run/containers/storage"
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(home(), ".local/share")
     return os.path.join(data, "containers/storage"), os.path.join(_run_folder(), "containers")
 
 
 def _own_roots() -> tuple[str, str]:
-    if os.geteuid() == 0:
+    if user() == 0:
         return "/var/lib/layerlog", "/run/layerlog"
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(home(), ".local/share")
     return os.path.join(data, "layerlog"), os.path.join(_run_folder(), "layerlog")
@@ -142,7 +156,7 @@ def _own_roots() -> tuple[str, str]:
 
 def _run_folder() -> str:
     """The user's own run-time folder; in /tmp where the system gives none."""
-    uid = os.geteuid()
+    uid = user()
     given = os.environ.get("XDG_RUNTIME_DIR")
     if given and os.path.isdir(given):
         return given
@@ -150,23 +164,37 @@ def _run_folder() -> str:
     return usual if os.path.isdir(usual) and os.access(usual, os.W_OK) else f"/tmp/storage-run-{uid}"
 
 
-def _read(found: Settings, paths: list[str]) -> None:
-    """Put what the files say into *found*, later ones over earlier ones."""
+def _read(found: Settings, paths: list[str], named: bool) -> None:
+    """Put what the files say into *found*, later ones over earlier ones. *named*: the user named the first of them."""
     for path in paths:
-        _merge(found.table, _parsed(path))
+        table = _parsed(path)
+        if user() and not named and path.startswith(SYSTEM_FOLDERS) and "rootless" not in path:
+            _without_roots(table)
+        _merge(found.table, table)
     path = paths[0]
     storage = _section(found.table, "storage", path)
     found.driver = _word(storage, "driver") or found.driver
     found.root = _path(_word(storage, "graphroot")) or found.root
     found.run_root = _path(_word(storage, "runroot")) or found.run_root
-    if os.geteuid() and (rootless := _word(storage, "rootless_storage_path")):
+    if user() and (rootless := _word(storage, "rootless_storage_path")):
         found.root = _path(rootless)
     found.image_store = _word(storage, "imagestore")
     found.priority = _texts(storage, "driver_priority")
     found.transient = truth(storage.get("transient_store", False))
     options = _section(storage, "options", path)
+    _section(options, "pull_options", path)
+    sizes = (_number(options, "auto-userns-min-size"), _number(options, "auto-userns-max-size"))
+    found.userns = (_word(options, "root-auto-userns-user"), *sizes)
     found.options = driver_options(options, found.driver)
     found.unhonoured = unhonoured(options, found.driver)
+
+
+def _without_roots(table: dict[str, Any]) -> None:
+    """The roots in a file of the system are root's; everybody else has ``rootless_storage_path``, or the home."""
+    storage = table.get("storage")
+    for key in ("graphroot", "runroot"):
+        if isinstance(storage, dict):
+            storage.pop(key, None)
 
 
 def _parsed(path: str) -> dict[str, Any]:
@@ -174,7 +202,7 @@ def _parsed(path: str) -> dict[str, Any]:
 
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            return tomllib.loads(file.read().decode("utf-8").removeprefix("\ufeff"))  # a byte order mark, as Windows' editors leave
     except ValueError as broken:  # no TOML, no UTF-8, or a number without end
         raise InvalidRequest(f"{path}: {broken}") from broken
     except OSError as missing:
@@ -251,6 +279,13 @@ def _word(table: dict[str, Any], key: str) -> str:
     return found
 
 
+def _number(table: dict[str, Any], key: str) -> int:
+    found = table.get(key, 0)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**32:
+        raise InvalidRequest(f"storage.conf: {key} is no number of IDs")
+    return found
+
+
 def _texts(table: dict[str, Any], key: str) -> list[str]:
     found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(one, str) and "\0" not in one for one in found):
@@ -260,7 +295,7 @@ def _texts(table: dict[str, Any], key: str) -> list[str]:
 
 def _path(text: str) -> str:
     """*text* with environment variables and the user's ID and home filled in."""
-    return os.path.expandvars(text.replace("$UID", str(os.geteuid()))) if text else ""
+    return os.path.expandvars(text.replace("$UID", str(user()))) if text else ""
 
 
 def truth(value: object) -> bool:

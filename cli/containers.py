@@ -8,6 +8,8 @@ from layerlog.eventstore.errors import NotFound, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from layerlog.cli.run import Run
     from layerlog.records import Container
 
@@ -17,7 +19,9 @@ def create_container(run: Run) -> int:
     from layerlog.cli.layers import show_made
     from layerlog.cli.metadata import given
 
-    maps = idmaps.asked(run)
+    maps: dict[str, Any] = idmaps.asked(run)
+    if (userns := idmaps.userns(run)) is not None:
+        maps = {"userns": userns}
     made = run.store.create_container(
         run.argument(0), id=run["id"], names=run["name"], metadata=given(run), volatile=run["volatile"], **maps
     )
@@ -111,9 +115,11 @@ COMMANDS = (
             switch("--volatile", "Mark as volatile"),
             JSON,
             *idmaps.FLAGS,
+            idmaps.USERNS,
         ),
         about="Makes a container with a writable layer of its own on an image; '' as image makes one on nothing. "
-        "A volatile container's files are not synced and do not outlive a boot.",
+        "A volatile container's files are not synced and do not outlive a boot. --userns auto takes subordinate IDs of the user "
+        "containers (root-auto-userns-user in storage.conf) that no other container has, as many as the image needs.",
     ),
     Command(
         "containers",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from layerlog.cli.command import COMPAT, FRIENDLY, Flag, switch
 from layerlog.cli.commands import ALIASES, FRIENDLY_MODULES, every
 from layerlog.cli.flags import PEOPLE_FLAGS, STORE_FLAGS
@@ -71,7 +73,7 @@ def compat_usage() -> tuple[str, str]:
     """The global usage: what goes to stdout, and the option table (stderr, except with ``--help``)."""
     lines = ["Usage: containers-storage command [options [...]]", "", "Commands:", ""]
     lines += [f"  {command.names[0]:<30}{command.summary}" for command in every(compat=True)]
-    return "\n".join([*lines, "", "Options:", ""]), option_table([*STORE_FLAGS, HELP_FLAG], {})
+    return "\n".join([*lines, "", "Options:", ""]), option_table([*STORE_FLAGS, HELP_FLAG], {"unshare": os.geteuid() != 0})
 
 
 def compat_help(command: Command, word: str, values: dict[str, Any]) -> tuple[str, str]:

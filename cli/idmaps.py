@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from layerlog.cli.command import switch, text
+from layerlog.cli.command import FRIENDLY, switch, text
 from layerlog.eventstore.errors import InvalidMappings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from layerlog.auto_userns import AutoUserNS
     from layerlog.cli.run import Run
     from layerlog.eventstore.events import MapEntry
 
@@ -20,6 +21,7 @@ FLAGS = (
     text("--subuidmap", "subuid UID map for a user"),
     text("--subgidmap", "subgid GID map for a group"),
 )
+USERNS = text("--userns", "auto, or auto:size=N: IDs that no other container has", door=FRIENDLY)
 ID_MAX = 2**32 - 1
 _NONE = ("uidmap", "gidmap", "subuidmap", "subgidmap", "hostuidmap", "hostgidmap")
 
@@ -43,6 +45,27 @@ def asked(run: Run) -> dict[str, Any]:
     """The same as arguments of the library. Raises InvalidMappings."""
     uids, gids = wanted(run)
     return {"uid_map": uids, "gid_map": gids, "host_uids": bool(run["hostuidmap"]), "host_gids": bool(run["hostgidmap"])}
+
+
+def userns(run: Run) -> AutoUserNS | None:
+    """What ``--userns`` asks for, with the defaults of storage.conf; None without. Raises InvalidMappings."""
+    word = run.values.get("userns") or ""
+    if not word:
+        return None
+    if any(run[key] for key in _NONE):
+        raise InvalidMappings("--userns chooses the IDs itself: it does not go with maps")
+    kind, colon, rest = word.partition(":")
+    size = rest.removeprefix("size=") if colon else "0"
+    fits = size.isascii() and size.isdigit() and len(size) < 11 and int(size) <= ID_MAX
+    if kind != "auto" or not fits or (colon and not rest.startswith("size=")):
+        from layerlog.cli.gojson import quoted
+
+        raise InvalidMappings(f"cannot read {quoted(word)} as a user namespace (auto, auto:size=N)")
+    from layerlog.auto_userns import AutoUserNS
+    from layerlog.cli.config import defaults
+
+    user, least, most = defaults(run.compat).userns
+    return AutoUserNS(int(size), user=user or "containers", least=least or 1024, most=most or 65536)
 
 
 def parse(word: str, what: str) -> list[MapEntry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layerlog.cli import idmaps
 from layerlog.cli.command import JSON, Command, switch, text, texts
-from layerlog.eventstore.errors import LayerUnknown, NotFound, StoreError
+from layerlog.eventstore.errors import DuplicateID, LayerUnknown, NotFound, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ def create_storage_layer(run: Run) -> int:
     """A layer in the driver only, without a record."""
     from layerlog.eventstore.ids import check_id, new_id
 
-    layer_id = check_id(run["id"]) if run["id"] else new_id()
-    driver, parent = run.store.driver, run.argument(0)
-    if parent and not driver.exists(check_id(parent)):
+    layer_id, parent = check_id(run["id"]) if run["id"] else new_id(), run.argument(0)
+    home = run.store.image_core if run["readonly"] else run.store
+    if parent and not home.driver.found(check_id(parent)):
         raise LayerUnknown(asked=parent)
-    driver.remove(layer_id)
-    driver.create(layer_id, [parent, *run.store.chain(parent)] if parent else [])
+    with home.lease(layer_id, "create-storage-layer"):
+        if home.has_layer(layer_id) or home.driver.exists(layer_id):  # the original removes what lies there
+            raise DuplicateID(kind="layer", id=layer_id)
+        above = home.chain(parent) or home.driver.chain_on_disk(parent) or [] if parent else []
+        home.driver.create(layer_id, [parent, *above] if parent else [])
     if run.json:
         from layerlog.cli.gojson import Fields
 
@@ -201,7 +204,7 @@ COMMANDS = (
         "Create a new layer in the storage driver only",
         _PARENT,
         most=1,
-        flags=tuple(flag for flag in CREATE if flag.key not in ("name", "readonly")),
+        flags=tuple(flag for flag in CREATE if flag.key != "name"),
         about="For tests of drivers: a layer without a record. `gc` takes it away.",
     ),
     Command(

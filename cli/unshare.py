@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from layerlog.cli.command import Command
-from layerlog.eventstore.errors import NotSupported
+from layerlog.cli.config import OUTSIDE, user
+from layerlog.eventstore.errors import NotFound, NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +18,19 @@ def unshare(run: Run) -> int:
     """Run the words given, or a shell, as root of a new user and mount namespace.
 
     By util-linux' unshare(1): a namespace must be entered by a freshly started program (DESIGN §5), and that one
-    knows how to use newuidmap. The store is closed before.
+    knows how to use newuidmap. The store is closed before. Who is inside already gets the command as it is.
     """
     run.close()
-    return _inside(run.arguments or [os.environ.get("SHELL") or "/bin/sh"])
+    words = run.arguments or [os.environ.get("SHELL") or "/bin/sh"]
+    if not os.environ.get(CONFIGURED):
+        return _inside(words)
+    import subprocess
+
+    sys.stdout.flush()
+    try:
+        return subprocess.run(words, check=False).returncode
+    except OSError as error:
+        raise NotFound(f"{words[0]}: {(error.strerror or str(error)).lower()}") from error
 
 
 CONFIGURED = "_CONTAINERS_USERNS_CONFIGURED"
@@ -28,8 +39,6 @@ CONFIGURED = "_CONTAINERS_USERNS_CONFIGURED"
 
 def again(run: Run) -> int | None:
     """``--unshare``: the same command line once more, inside a user namespace; None when we are in it already."""
-    import sys
-
     import layerlog
 
     if os.environ.get(CONFIGURED):
@@ -37,20 +46,20 @@ def again(run: Run) -> int | None:
     folder = os.path.dirname(os.path.dirname(os.path.abspath(layerlog.__file__)))
     paths = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
     door = ["compat"] if run.compat else []
-    return _inside(["env", f"PYTHONPATH={paths}", f"{CONFIGURED}=done", sys.executable, "-m", "layerlog", *door, *run.values["argv"]])
+    return _inside(["env", f"PYTHONPATH={paths}", sys.executable, "-m", "layerlog", *door, *run.values["argv"]])
 
 
 def _inside(words: list[str]) -> int:
     import shutil
     import subprocess
-    import sys
 
     helper = shutil.which("unshare")
     if helper is None:
         raise NotSupported("unshare needs the program unshare of util-linux (apt install util-linux)")
     maps = ["--map-root-user", "--map-auto"] if shutil.which("newuidmap") and _has_ranges() else ["--map-root-user"]
     sys.stdout.flush()
-    return subprocess.run([helper, "--user", "--mount", *maps, "--", *words], check=False).returncode
+    told = {CONFIGURED: "done", OUTSIDE: str(user()), "_CONTAINERS_ROOTLESS_GID": str(os.getegid())}
+    return subprocess.run([helper, "--user", "--mount", *maps, "--", *words], check=False, env={**os.environ, **told}).returncode
 
 
 def _has_ranges() -> bool:

@@ -10,11 +10,11 @@ import os
 from typing import TYPE_CHECKING
 
 from layerlog.blob_keeping import SHARED_LEASE, unclaimed
+from layerlog.decide.lending import chains_of
 from layerlog.eventstore.blobs import ASIDE
 from layerlog.findings import COSMETIC, METADATA, MISSING, Finding
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import every, get
-from layerlog.projections.layers import chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +140,7 @@ def _derived(core: Core) -> Iterator[Finding]:
     """overlay's links and lists of ancestors: nobody here believes them, but other tools and a rescue read them."""
     with core.reading() as rows:
         real = [row["id"] for row in every(rows.own, "layer") if "contents" in row or "opened" in row]  # others are derived altogether
-        chains = {layer_id: chain(rows, layer_id) for layer_id in real}
+        chains = chains_of(rows, real)
     for layer_id, below in chains.items():
         if not core.driver.exists(layer_id) or core.leases.holder(layer_id) is not None:
             continue

@@ -16,7 +16,7 @@ from layerlog.decide import images as decide
 from layerlog.decide import layers as decide_layers
 from layerlog.decide.common import need_any as find_any
 from layerlog.decide.lending import lowers
-from layerlog.eventstore.errors import DuplicateID
+from layerlog.eventstore.errors import DuplicateID, InvalidImage
 from layerlog.images_in import big_data_of, chain_rows
 from layerlog.projections.items import get
 from layerlog.records import Image, Layer
@@ -144,23 +144,12 @@ def documents(
     change_config: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
 ) -> tuple[bytes, bytes]:
     """Manifest and config of the new image: the base image's, with one layer and one line of history (its empty words left out) more."""
-    import json
-
-    from layerlog.image_sources import machine_architecture
-
-    manifest_item = (base or {}).get("big_data", {}).get("manifest")
-    if manifest_item is not None:
-        manifest = json.loads(core.blobs_with(manifest_item["blob"]).read(manifest_item["blob"]))
-        config = json.loads(core.blobs_with(manifest["config"]["digest"]).read(manifest["config"]["digest"]))
-    else:
-        described = [_described(core, row) for row in chain_rows(core, chain[0])] if chain else []
-        manifest = {"layers": [{"mediaType": oci.LAYER_PLAIN, "digest": digest, "size": length} for digest, length in described]}
-        config = {"architecture": machine_architecture(), "os": "linux", "rootfs": {"diff_ids": [digest for digest, _ in described]}}
+    below, config = _of_base(core, base) or _of_layers(core, chain)
     line = {key: value for key, value in history.items() if value}
     config = change_config({**config, "created": history["created"], "history": [*(config.get("history") or []), line]})
     config["rootfs"] = {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], added.diff_id]}
     config_bytes = oci.to_json(config)
-    layers = [*manifest["layers"], {"mediaType": added.kind, "digest": added.digest, "size": added.size}]
+    layers = [*below, {"mediaType": added.kind, "digest": added.digest, "size": added.size}]
     new_manifest = {
         "schemaVersion": 2,
         "mediaType": oci.MANIFEST,
@@ -168,6 +157,36 @@ def documents(
         "layers": layers,
     }
     return oci.to_json(new_manifest), config_bytes
+
+
+def _of_base(core: Core, base: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any]] | None:
+    """Layers of an image's manifest and its config; None where somebody made the image by hand, without them. Raises InvalidImage."""
+    import json
+
+    def item(key: str) -> bytes:
+        found = (base or {}).get("big_data", {}).get(key)
+        return core.blobs_with(found["blob"]).read(found["blob"]) if found else b""
+
+    manifest = item("manifest")
+    config = item(oci.config_digest(manifest)) if oci.config_digest(manifest) else b""
+    if base is None or not config:
+        return None
+    where = f"image {base['id'][:12]}"
+    number = len(oci.parse(manifest, oci.Manifest, f"manifest of {where}").layers)
+    described = len(oci.parse(config, oci.Config, f"config of {where}").rootfs.diff_ids)
+    if number != described:
+        raise InvalidImage(where=where, why=f"{number} layers, but its config has {described} diff_ids")
+    found = json.loads(config)
+    return json.loads(manifest).get("layers") or [], {**found, "rootfs": {"diff_ids": [], **(found.get("rootfs") or {})}}
+
+
+def _of_layers(core: Core, chain: list[str]) -> tuple[list[Any], dict[str, Any]]:
+    """The same for an image that has neither: what its layers say of themselves."""
+    from layerlog.image_sources import machine_architecture
+
+    described = [_described(core, row) for row in chain_rows(core, chain[0])] if chain else []
+    layers = [{"mediaType": oci.LAYER_PLAIN, "digest": digest, "size": length} for digest, length in described]
+    return layers, {"architecture": machine_architecture(), "os": "linux", "rootfs": {"diff_ids": [digest for digest, _ in described]}}
 
 
 def _described(core: Core, row: dict[str, Any]) -> tuple[str, int]:

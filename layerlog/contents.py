@@ -89,8 +89,9 @@ class Filled:
     def copy_shifted(self, source: str, remap: Remap) -> None:
         """Fill the layer with a copy of *source*, which stands on the same chain, under other owners."""
         ensure_created(self.core, source)
-        self._staged = self.core.driver.stage(self.layer_id, self.chain(), base=source)
-        self._staged.shift(remap, based=True)
+        there = self.core.driver.found(source)  # else it is a hollow layer of another store
+        self._staged = self.core.driver.stage(self.layer_id, self.chain(), base=source if there else None)
+        self._staged.shift(remap, based=there)
 
     def chain(self) -> list[str]:
         """The parent and its ancestors, nearest first."""

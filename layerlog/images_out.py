@@ -109,8 +109,8 @@ def _parts(core: Core, image: Image, stack: ExitStack, progress: Progress) -> Pa
         for layer in layers:
             stack.enter_context(core.lease(layer.id, "save", shared=True, wait=True))
     manifest = _item(core, image, "manifest")
-    config_digest = _config_digest(manifest)
-    config = _item(core, image, config_digest) if config_digest else b""
+    named = oci.config_digest(manifest)
+    config = _item(core, image, named) if named else b""
     if not config:  # made by hand, not by a load or a commit
         diff_ids = [_diff_id(core, layer, progress) for layer in layers]
         return Parts(_config_of(image, diff_ids), layers, diff_ids, b"")
@@ -123,14 +123,6 @@ def _parts(core: Core, image: Image, stack: ExitStack, progress: Progress) -> Pa
 def _item(core: Core, image: Image, item: str) -> bytes:
     """A big-data item, empty when there is none."""
     return core.big_data("image", image.id, item) if item in image.big_data else b""
-
-
-def _config_digest(manifest: bytes) -> str:
-    """Digest of the config that a manifest names; empty for what is no manifest with a config (docker's schema 1)."""
-    try:
-        return str(json.loads(manifest)["config"]["digest"]) if manifest else ""
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def _config_of(image: Image, diff_ids: list[str]) -> bytes:

@@ -125,6 +125,14 @@ def parse(data: bytes, shape: type[T], where: str) -> T:
     return found
 
 
+def config_digest(manifest: bytes) -> str:
+    """Digest of the config that a manifest names; empty for what is no manifest with one (docker's schema 1, made by hand)."""
+    try:
+        return str(json.loads(manifest)["config"]["digest"]) if manifest else ""
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def _without_nulls(document: Any) -> Any:
     """A document without members that are null: what Go writes for an empty list or map is as good as absent."""
     if isinstance(document, dict):

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from layerlog.blob_keeping import collect_if_idle
 from layerlog.check_files import missing_trash
+from layerlog.decide.lending import chains_of
 from layerlog.decide.restoring import not_kept
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import DriverError
 from layerlog.eventstore.journal import GENESIS, Journal
 from layerlog.eventstore.segments import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from layerlog.mount_states import reconcile
-from layerlog.projections import layers as layer_rows
 from layerlog.projections import trash
 from layerlog.projections.items import every
 from layerlog.recovery import _clear, _half_done, settle
@@ -81,7 +81,7 @@ def _trash(core: Core, do: bool) -> Iterator[str]:
 def _derived(core: Core, do: bool) -> Iterator[str]:
     """overlay's links and short names, from the records."""
     with core.reading() as rows:
-        chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in every(rows.own, "layer")}
+        chains = chains_of(rows, [row["id"] for row in every(rows.own, "layer")])
     for layer_id, chain in chains.items():
         if not core.driver.exists(layer_id):
             continue

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from layerlog.records import Image, Layer, Record
     from layerlog.trashing import Thrown
 
+IMAGE_STORE = "Image Store"
 KINDS = ("layer", "image", "container")
 
 
@@ -242,6 +243,11 @@ class SplitStore(Store):
         self._home(asked, kind).unpin(asked, word, kind)
 
     # --- the whole store
+
+    def status(self) -> list[tuple[str, str]]:
+        """See ``Store.status``; where images are stands after the roots."""
+        rows = super().status()
+        return [*rows[:2], (IMAGE_STORE, self.images_half.root), *rows[2:]]
 
     def trash(self) -> list[Thrown]:
         return sorted([*super().trash(), *self.images_half.trash()], key=lambda one: one.time_ns)

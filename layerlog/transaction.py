@@ -39,16 +39,40 @@ class Transaction:
         self.held = ExitStack()
         """Left with the block: keeps blobs from the collector until the commit refers to them."""
         self._putting = False
+        self._seen: Overlay | None = None
+        """What the calls so far would leave of the state of ``_seen_at``."""
+        self._seen_at = -1
 
     def _add(self, decide: Callable[[Rows], list[Any]]) -> list[Any]:
-        """Decide on top of what was asked so far; raises what the decision raises, and forgets it then."""
+        """Decide on top of what was asked so far; raises what the decision raises, and forgets it then.
+
+        The earlier calls are decided again only when somebody else's commit moved the state meanwhile.
+        """
+        with self._core.reading() as rows:
+            sequence = self._core.ledger.sequence
+            if self._seen is None or sequence != self._seen_at or self._core.looks_elsewhere():
+                self._seen, self._seen_at = Overlay(rows.own), sequence
+                for earlier in self._decisions:
+                    try:
+                        self._on_top(rows, earlier)
+                    except BaseException:
+                        self._seen = None
+                        raise
+            events = self._on_top(rows, decide)
         self._decisions.append(decide)
+        return events
+
+    def _on_top(self, rows: Rows, decide: Callable[[Rows], list[Any]]) -> list[Any]:
+        """The events of one decision, folded into what is seen."""
+        assert self._seen is not None
+        self._seen.base = rows.own
+        events = decide(rows.with_own(self._seen))
         try:
-            with self._core.reading() as rows:
-                return self._decide(rows)[-1]
+            preview(self._seen, events)
         except BaseException:
-            self._decisions.pop()
+            self._seen = None
             raise
+        return events
 
     def _decide(self, rows: Rows) -> list[list[Any]]:
         seen = Overlay(rows.own)

@@ -62,6 +62,17 @@ def lowers(rows: Rows, layer_id: str) -> list[str]:
     return list(found)
 
 
+def chains_of(rows: Rows, layer_ids: list[str]) -> dict[str, list[str]]:
+    """``lowers`` of each of these layers, but of those whose chain is broken: somebody else tells of that."""
+    found = {}
+    for layer_id in layer_ids:
+        try:
+            found[layer_id] = lowers(rows, layer_id)
+        except BorrowedLayerGone:
+            continue
+    return found
+
+
 def lowers_from(rows: Rows, parent_id: str) -> list[str]:
     """What a new layer on *parent_id* stands on: the parent, unless it is hollow, and its lowers."""
     rest = lowers(rows, parent_id)

@@ -209,3 +209,53 @@ def test_what_the_original_would_act_on_and_we_do_not_is_named(conf: Callable[[s
     assert settle(graph="/g", run="/r").unhonoured == []
     conf('[storage]\ndriver = "vfs"\n[storage.options]\nremap-uids = "0:1000:10"\nremap-user = ""\ndisable-volatile = true\n')
     assert settle().unhonoured == ["remap-uids", "disable-volatile"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'auto-userns-min-size = "many"',
+        "auto-userns-max-size = -1",
+        "auto-userns-max-size = true",
+        "root-auto-userns-user = 5",
+        "pull_options = 5",
+    ],
+)
+def test_a_key_of_a_wrong_type_is_named_by_every_command(conf: Callable[[str], Path], text: str) -> None:
+    conf(f"[storage.options]\n{text}\n")
+    with pytest.raises(InvalidRequest, match=text.split(" ")[0]):
+        config.defaults(compat=True)
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_do_no_harm(conf: Callable[[str], Path]) -> None:
+    conf("\ufeff[storage]\r\ndriver = 'vfs'\r\ngraphroot = '/g'\r\n")
+    found = config.defaults(compat=True)
+    assert (found.driver, found.root) == ("vfs", "/g")
+
+
+def test_inside_a_user_namespace_the_store_is_the_users(conf: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_CONTAINERS_ROOTLESS_UID", "4711")
+    conf("[storage]\nrootless_storage_path = '/stores/$UID'\n")
+    assert config.defaults(compat=True).root == "/stores/4711"
+    for nonsense in ("", "x", "-1", "9" * 30):
+        monkeypatch.setenv("_CONTAINERS_ROOTLESS_UID", nonsense)
+        assert config.user() == os.geteuid()
+
+
+def test_the_roots_in_a_file_of_the_system_are_root_s_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else an ordinary user, whose system has a storage.conf, is sent to /var/lib/containers."""
+    monkeypatch.setattr(config, "SYSTEM_FILES", (str(tmp_path / "storage.conf"),))
+    monkeypatch.setattr(config, "SYSTEM_FOLDERS", (str(tmp_path),))
+    (tmp_path / "storage.conf").write_text('[storage]\ndriver = "vfs"\ngraphroot = "/roots"\nrunroot = "/roots-run"\n')
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert (settle().root, settle().run_root) == ("/roots", "/roots-run")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    found = settle()
+    assert (found.root, found.run_root) == (
+        os.path.join(os.environ["HOME"], ".local/share/containers/storage"),
+        str(tmp_path / "containers"),
+    )
+    assert found.driver == "vfs"
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
+    assert settle().root == "/roots", "named, it counts"

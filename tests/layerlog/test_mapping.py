@@ -187,6 +187,23 @@ def test_a_container_on_an_image_of_another_store_gets_its_owners_in_its_own_lay
         other.shutdown(force=True)
 
 
+@pytest.mark.parametrize("parent", ["", "base"])
+def test_an_own_image_of_another_stores_empty_layer_gives_containers_with_maps(made: Made, tmp_path: Path, parent: str) -> None:
+    """Nobody made folders for an empty layer over there yet, and nothing may be made over there."""
+    made.store.create_layer(parent, id="hollow")
+    with Store(
+        tmp_path / "other", tmp_path / "other-run", made.store.driver_name, image_stores=[made.store.root], idmapped_mounts=made.shifts
+    ) as other:
+        other.create_image("hollow", names=["own"])
+        other.create_container("own", id="c", **maps(100000))
+        root = other.mount("c")
+        assert owners(root, *(["tool"] if parent else [])) == ([(100005, 100006)] if parent else [])
+        assert owners(root, "") == [(100000, 100000)]
+        other.shutdown(force=True)
+        assert list(other.check(unreferenced_seconds=1e9)) == []
+    made.store.delete_layer("hollow")
+
+
 def test_a_stack_of_layers_is_shown_under_the_maps_as_it_is_without(made: Made) -> None:
     """Deletions and replaced folders of the layers below stay what they are."""
     out = io.BytesIO()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerlog.eventstore.errors import LayerUnknown
-from tests.layerlog.builders import Layout
+from layerlog.eventstore.errors import InvalidImage, LayerUnknown
+from tests.layerlog.builders import Layout, tar
 
 if TYPE_CHECKING:
     from layerlog import Store
@@ -134,3 +137,30 @@ def test_a_container_can_be_committed_twice(store: Store, tmp_path: Path) -> Non
         assert names == set(os.listdir(store.mount(image.id, read_only=True))) - {"bin", "etc", "new"}
         store.unmount(image.id)
     store.unmount(container.id)
+
+
+@pytest.mark.parametrize(
+    "manifest", [b"hello", b"{}", b"[1]", b'{"config": null}', b'{"config": {"digest": "sha256:' + b"0" * 64 + b'"}}', b'{"layers": []}']
+)
+def test_an_image_with_a_manifest_made_by_hand_is_committed_upon_from_what_its_layers_say(store: Store, manifest: bytes) -> None:
+    """No manifest of a loaded image: without a config, or with one that is not stored."""
+    store.import_layer(io.BytesIO(tar({"a": b"1"})), id="below")
+    store.create_image("below", names=["by-hand"], big_data={"manifest": manifest})
+    container = store.create_container("by-hand")
+    image = store.commit_container(container.id, name="made")
+    document = json.loads(store.big_data("image", image.id, "manifest"))
+    config = json.loads(store.big_data("image", image.id, document["config"]["digest"]))
+    assert len(document["layers"]) == len(config["rootfs"]["diff_ids"]) == 2
+    assert config["rootfs"]["diff_ids"][0] == store.layer("below").row["contents"]["diff_digest"]
+
+
+def test_an_image_whose_manifest_and_config_contradict_each_other_is_not_committed_upon(store: Store) -> None:
+    config = b'{"rootfs": {"type": "layers", "diff_ids": ["sha256:' + b"1" * 64 + b'"]}}'
+    digest = "sha256:" + hashlib.sha256(config).hexdigest()
+    manifest = json.dumps({"config": {"digest": digest, "size": len(config)}, "layers": []}).encode()
+    store.create_image(names=["odd"], big_data={"manifest": manifest, digest: config})
+    container = store.create_container("odd")
+    before = store.sequence
+    with pytest.raises(InvalidImage, match="0 layers, but its config has 1 diff_ids"):
+        store.commit_container(container.id, name="made")
+    assert (store.sequence, store.exists("made")) == (before, False)
