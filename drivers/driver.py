@@ -168,6 +168,9 @@ class Driver(Protocol):
     def sync_places(self) -> None:
         """Make all renames of layers and trash entries so far durable."""
 
+    def sync_home(self) -> None:
+        """Make the names of the home and of the folders in it durable: whoever made them may have died before."""
+
     def tidy(self) -> None:
         """Remove what was derived from layers that are gone (overlay: short names), after a boot."""
 

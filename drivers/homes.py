@@ -195,6 +195,8 @@ class Home:
                     self._sync_folders(os.path.dirname(path), os.path.dirname(old))
                 self._move(staging, path)
                 self._sync_folders(os.path.dirname(path), os.path.dirname(staging))
+            elif self._there(old):
+                self._sync_folders(os.path.dirname(path), os.path.dirname(staging))  # whoever renamed may not have come to that
             if self._there(path):
                 self._placed(layer_id)
             self._erase(old)
@@ -271,6 +273,10 @@ class Home:
         with failing(self.name, "syncing", "-"):
             self._sync_folders(os.path.dirname(self.path("any")), os.path.join(self.home, "trash"))
 
+    def sync_home(self) -> None:
+        with failing(self.name, "syncing", "-"):
+            self._sync_folders(os.path.dirname(self.home), self.home)
+
     def lose(self, layer_id: str) -> str:
         with failing(self.name, "moving to lost+found", layer_id):
             self.unmount(layer_id)
@@ -291,7 +297,7 @@ class Home:
             count += 1
             place = os.path.join(folder, f"{name}.{count}")
         self._move(path, place)
-        self._sync_folders(os.path.dirname(path), folder)
+        self._sync_folders(os.path.dirname(path), folder, self.home)
         return place
 
     # --- what a rescue asks

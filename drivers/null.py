@@ -112,6 +112,9 @@ class Null:
     def sync_places(self) -> None:
         pass
 
+    def sync_home(self) -> None:
+        pass
+
     def tidy(self) -> None:
         pass
 

@@ -73,11 +73,12 @@ class Blobs:
             self._sync(folder)
 
     def _sync(self, folder: str) -> None:
-        """Make the names in *folder* durable, and, once for each, its own: whoever made it may not have come to that."""
+        """Make the names in *folder* durable, and, once, its own and those above: whoever made them may not have come to that."""
         disk.sync_folder(folder)
-        if folder not in self._named:
+        while folder not in self._named and len(folder) >= len(self.folder):
             disk.sync_folder(os.path.dirname(folder))
             self._named.add(folder)
+            folder = os.path.dirname(folder)
 
     def _has_whole(self, digest: str, size: int) -> bool:
         """Whether the blob is there; one of another size was torn or rotted, and is replaced.

@@ -97,6 +97,7 @@ def settle(folder: str, wanted: str, archive: str) -> Base | None:
         return None
     going = segments.compacted(home) + segments.bases(home)[:-1]
     if going:
+        disk.sync_folder(home)  # whoever gave the base its name may not have come to that
         _move_away(home, [name for _, _, name in going], archive)
     if before(home) is None:
         _forget_runs(folder, found.sequence)

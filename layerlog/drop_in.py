@@ -82,7 +82,7 @@ class DropInMethods(Core):
 
     def set_container_directory_file(self, asked: str, file: str, data: bytes) -> None:
         """Write a file below the container's own folder, replacing it whole. Durable on return. Raises ContainerUnknown, InvalidRequest."""
-        _write(self.container_dir(asked), file, data)
+        _write(self.container_dir(asked), file, data, self.root)
 
     def from_container_directory(self, asked: str, file: str) -> bytes:
         """Read such a file. Raises ContainerUnknown, InvalidRequest, FileNotFoundError."""
@@ -150,7 +150,8 @@ def _inside(folder: str, file: str) -> str:
 
 
 @disk.typed
-def _write(folder: str, file: str, data: bytes) -> None:
+def _write(folder: str, file: str, data: bytes, top: str = "") -> None:
+    """*top*: the store's root, if the file is to outlive a power cut: the names of all folders below it are flushed, whoever made them."""
     from layerlog.drivers import durable
 
     path = _inside(folder, file)
@@ -162,7 +163,11 @@ def _write(folder: str, file: str, data: bytes) -> None:
         written.flush()
         os.fsync(fd)
     durable.rename(beside, path)
-    durable.sync_folder(os.path.dirname(path))
+    above = os.path.dirname(path)
+    durable.sync_folder(above)
+    while top and above != top:
+        above = os.path.dirname(above)
+        durable.sync_folder(above)
 
 
 def _read(folder: str, file: str) -> bytes:

@@ -86,6 +86,7 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
             if one.startswith("."):
                 _clear(core, one)
     if booted:
+        _sync_names(core)
         remember_boot(core.folder())
     done = [(layer_id, steps) for layer_id, steps in done if steps]
     if done:
@@ -183,6 +184,7 @@ def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
     elif step == REMOVE:
         core.forget_mount(layer_id)
         core.driver.remove(layer_id)
+        core.driver.sync_places()  # before the lease goes: it alone tells that nobody claims what a power cut could bring back
     elif step == PUT_ASIDE:
         put_aside(core, layer_id, entry)
     elif step == FREE:
@@ -301,6 +303,22 @@ def _half_done(core: Core) -> set[str]:
         if entry not in claimed and ours:
             driver.free(entry)
     return (placed & {row["id"] for row in thrown}) | staged
+
+
+def _sync_names(core: Core) -> None:
+    """Make the names of the store's folders, of the store itself and of what it lies in durable, once in a boot.
+
+    Who made them may have been killed before flushing them, and everybody after just finds them there.
+    """
+    core.driver.sync_home()
+    folder = core.folder()
+    device = os.stat(folder).st_dev
+    while os.stat(folder).st_dev == device:
+        with suppress(PermissionError):  # above the root, where others rule
+            disk.sync_folder(folder)
+        if folder == os.path.dirname(folder):
+            break
+        folder = os.path.dirname(folder)
 
 
 def remember_boot(folder: str) -> None:

@@ -53,7 +53,9 @@ def test_every_row_is_reached_by_a_crash(bench: Bench) -> None:
     faults = []
     for name in ("apply_diff to a filled layer", "delete_layer at once", "delete_layer", "delete and make again", "mount and unmount"):
         faults += list(bench.stops(name, partial=False))
-    faults += list(bench.power_cuts("apply and delete", 6, seed=2))  # one that cuts between the removals of two generations
+    for seed in range(2, 12):  # dice: until one cuts between the removals of two generations
+        if "O3" not in bench.reached:
+            faults += list(bench.power_cuts("apply and delete", 6, seed=seed))
     assert not faults, faults[:5]
     mounts = {"M2", "M3"} if bench.driver == "vfs" else set()  # vfs mounts nothing
     assert bench.reached == {row.name for row in TABLE} - mounts
