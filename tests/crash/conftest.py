@@ -17,12 +17,16 @@ LONG = os.environ.get("LAYERLOG_CRASH") == "long"
 MEMORY = "/dev/shm"
 
 
+def in_memory(name: str) -> str:
+    """A folder of this process on memory, not made yet; empty where there is not enough."""
+    enough = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 256 << 20
+    return os.path.join(MEMORY, f"layerlog-crash-{os.getpid()}-{name}") if enough else ""
+
+
 @pytest.fixture(scope="module", params=["vfs", pytest.param("overlay", marks=pytest.mark.root)])
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One prepared store of a driver."""
-    folder = str(tmp_path_factory.mktemp("bench"))
-    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 256 << 20:
-        folder = os.path.join(MEMORY, f"layerlog-crash-{os.getpid()}-{request.param}")
+    folder = in_memory(request.param) or str(tmp_path_factory.mktemp("bench"))
     made = Bench(folder, request.param)
     yield made
     made.clear()

@@ -34,11 +34,11 @@ class Marker(seams.Watcher):
 
 
 class Recorded:
-    """A bench's store on a file system of *kind*, prepared once; *folder* needs room for three images."""
+    """A bench's store on a file system of *kind*, prepared once; *folder* (by default the bench's) needs room for three images."""
 
-    def __init__(self, bench: Bench, kind: str) -> None:
+    def __init__(self, bench: Bench, kind: str, folder: str = "") -> None:
         self.bench, self.kind = bench, kind
-        self.folder = os.path.join(bench.folder, kind)
+        self.folder = os.path.join(folder or bench.folder, kind)
         self.base, self.log = os.path.join(self.folder, "base"), os.path.join(self.folder, "log")
         self.unmountable = 0
         """Disks that the file system itself did not survive: none is the store's fault, and only a torn write may do it."""
