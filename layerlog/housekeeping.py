@@ -10,7 +10,6 @@ from layerlog.eventstore.errors import Conflict, InUse, JournalError
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
-from layerlog.recovery import settle
 from layerlog.trashing import TrashMethods
 
 TYPE_CHECKING = False
@@ -58,10 +57,9 @@ class HousekeepingMethods(TrashMethods):
         return Collected(lost, self._remove_orphaned_folders(), collect(self), len(freed))
 
     def _lose_if_unclaimed(self, layer_id: str) -> str | None:
-        """Under the ID's lease, so that nobody is just making it."""
+        """Under the ID's lease, so that nobody is just making it. Only what a dead lease names is ever removed: taking it does that."""
         if self.has_layer(layer_id):
             return None
-        settle(self, layer_id)  # what a crash left has its own rule
         try:
             with self.lease(layer_id, "gc"):
                 if not self.has_layer(layer_id) and self.driver.exists(layer_id):

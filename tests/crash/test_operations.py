@@ -27,8 +27,8 @@ READS = frozenset(
     "Store.follow Store.from_container_directory Store.from_container_run_directory Store.growth Store.head Store.history "
     "Store.image_size Store.images_by_top_layer Store.layer_size Store.layers_by_compressed_digest "
     "Store.layers_by_toc_digest Store.layers_by_uncompressed_digest Store.lists Store.lookup Store.mount_count "
-    "Store.mounted Store.on_commit Store.parent_owners Store.plan_compaction Store.plan_prune Store.plan_undo Store.save "
-    "Store.sequence_at Store.status Store.trash Store.verify Store.version Store.who Store.why_gone".split()
+    "Store.mounted Store.on_commit Store.parent_owners Store.plan_compaction Store.plan_prune Store.plan_redaction Store.plan_undo "
+    "Store.save Store.sequence_at Store.status Store.trash Store.verify Store.version Store.who Store.why_gone".split()
 )
 """Methods that change nothing in the store (``save`` and ``bundle`` write elsewhere, ``close`` ends every scenario)."""
 
