@@ -72,11 +72,11 @@ COMMANDS = (
         about="""For what should never have been written down: a password in a name or in metadata. COMMIT is a number that
 `layerlog log` shows; a word may stand in several, also in arguments: `layerlog log --all --json` shows all of each.
 
-Gone for ever, from the journal and from all that is made of it: names, metadata, labels and flags that the commit gave, and
+Gone for ever, from the journal and from all that is made of it: names, metadata and flags that the commit gave, and
 who made it (user, program, host, actor, arguments, reason); a placeholder (r4711-1) stands in their place, also in the past and
 in what still has them today, so give that its new name or text first. What stays: the commit's number, time, command and
-place in the hash chain (`layerlog verify` goes on proving it), IDs, digests, sizes, pins and client keys. A commit of its own says
-which were redacted, when and by whom; nothing undoes it.
+place in the hash chain (`layerlog verify` goes on proving it), IDs, digests, sizes, pins, client keys, labels of mounts.
+A commit of its own says which were redacted, when and by whom; nothing undoes it.
 
 Not touched: contents of layers and data items (`set-image-data`, `rmi`), and what was copied out before: bundles, exports, backups.
 Commits that `layerlog compact` has folded away are refused: their base is proven by its hash.

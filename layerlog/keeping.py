@@ -72,9 +72,9 @@ class KeepMethods(HistoryMethods):
     def redact(self, *sequences: int) -> list[int]:
         """Replace what those commits say in words by placeholders, for good and without breaking the hash chain; durable on return.
 
-        Names, metadata, labels, paths, flags and who did it go; numbers, times, commands, IDs, digests, sizes, pins and client keys
-        stay. What a thing still has of such a commit is replaced, too: give it its new name first. The commits that were redacted
-        are returned, and named in a commit of their own. Bytes of big data are not touched, nor bundles and copies made before.
+        Names, metadata, flags and who did it go; numbers, times, commands, IDs, digests, sizes, pins, client keys and what mounts
+        need (their labels) stay. What a thing still has of such a commit is replaced, too: give it its new name first. The
+        commits that were redacted are returned, and named in a commit of their own. Not touched: big data, bundles and copies.
         Raises CommitUnknown, CannotBeRedacted (folded into a base by ``compact``; too short), InvalidRequest (commit 1), InUse.
         """
         from layerlog.redacting import redact

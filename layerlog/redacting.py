@@ -1,8 +1,9 @@
 """Redaction: the payload of an old commit is replaced by one of equal length without words; the hash chain still verifies.
 
-For a bundle that is made for others, and for what should never have been written down (``redact``): names, metadata,
-labels, paths, flags, options, and the envelope but for the command. IDs, digests, sizes, pins and client keys stay. What a thing
-has of such a commit today, it has replaced from then on: state and past are folded from the journal.
+For a bundle that is made for others: names, metadata, labels, paths, flags, options, client keys, and the envelope but for the
+command; IDs, digests, sizes and pins stay. For what should never have been written down (``redact``): the same but for client
+keys and what mounts need. What a thing has of such a commit today, it has replaced from then on: state and past are folded
+from the journal.
 
 A commit that compaction folded away is refused: the base holds what it said, and a later commit proves the base by its hash.
 Compaction of redacted commits is like any other: what it folds is what they say now.
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from layerlog.eventstore import state
     from layerlog.history import Commit, HistoryMethods
 
+USED_FLAGS = frozenset(("MountLabel", "ProcessLabel", "Volatile", "Sandbox", "OldTree"))
+"""Flags that the store itself goes by."""
 LEASE = ".redact"
 PLAN, ASIDE = "redaction", "redaction.new"
 
@@ -153,7 +156,7 @@ class Words:
 def redact_payload(payload: bytes, words: Callable[[str], str], *, in_place: bool = False) -> bytes:
     """The payload without what may be private, of the same length. Raises TooShort.
 
-    *in_place*: what the store needs to go on stays, too: client keys, and where its archives are.
+    *in_place*: what the store needs to go on stays, too: client keys, what mounts need, and where its archives are.
     """
     document = json.loads(payload)
     kept: dict[str, Any] = {"envelope": {}, "events": [redact_event(event, words, in_place=in_place) for event in document["events"]]}
@@ -179,11 +182,11 @@ def redact_event(event: dict[str, Any], words: Callable[[str], str], *, in_place
     for field in ("names", "names_history", "did", "lost"):
         if field in found:
             found[field] = [words(name) for name in found[field]]
-    for field in ("metadata", "mount_label", "path") if in_place else ("metadata", "mount_label", "path", "archive"):
+    for field in ("metadata", "path") if in_place else ("metadata", "mount_label", "path", "archive"):
         if found.get(field):
             found[field] = words(found[field])
     if "flags" in found:
-        found["flags"] = {}
+        found["flags"] = {name: value for name, value in found["flags"].items() if in_place and name in USED_FLAGS}
     if "options" in found:
         found["options"] = []
     return found

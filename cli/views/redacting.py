@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from layerlog.cli.views.log import Told
 
 COMMITS_SHOWN = 20
-GONE = "Gone for ever: their names, metadata, labels and flags, and who made them."
+GONE = "Gone for ever: their names, metadata and flags, and who made them."
 REPLACED = "What still has one of these words today has a placeholder then: give it another first."
-STAYS = "What stays: numbers, times, commands, the hash chain; IDs, digests, sizes, pins and client keys."
+STAYS = "What stays: numbers, times, commands, the hash chain; IDs, digests, sizes, pins, client keys, labels of mounts."
 BESIDE = "Not touched: contents of layers and data items, bundles, exports and backups."
 
 

@@ -194,3 +194,18 @@ def test_words_in_rows_and_accounts_of_a_rescue_are_taken_out_too() -> None:
     assert found[0]["rows"]["name\0layer\0r9-1"] == "a"
     assert "k\0job" in found[0]["rows"]
     assert found[2] == events[2], "where the archive is must be known on"
+
+
+def test_a_redacted_container_is_mounted_as_before(store: Store) -> None:
+    store.create_layer(names=["base"])
+    image = store.create_image("base")
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    box = store.create_container(image.id, names=["hunter2"], label=label, flags={"note": "hunter2", "Volatile": True})
+    store.redact(store.sequence)
+    again = store.container(box.id)
+    assert again.names != ["hunter2"]
+    assert again.flags["MountLabel"] == label
+    assert again.flags["Volatile"] is True
+    assert "note" not in again.flags
+    assert store.layer(again.layer).mount_label == store.at(store.sequence - 1).layer(again.layer).mount_label == label
+    assert files_with(store, SECRET) == []
