@@ -28,7 +28,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     """A store of the btrfs driver on a recorded disk, and one beside it that is never cut, to compare with."""
     if not os.path.exists("/dev/fuse"):
         pytest.skip("kernel lacks /dev/fuse")
-    # The images lie on no btrfs: a loop device on one was seen to read what had been written over.
     images = in_memory("btrfs") or str(tmp_path_factory.mktemp("images"))
     with btrfs_folder(tmp_path_factory.mktemp("btrfs")) as folder:
         bench = Bench(str(folder / "bench"), "btrfs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ KINDS = {
     "btrfs": (160, "mkfs.btrfs -q -f"),
 }
 """Smallest sensible size in MiB, and what makes it."""
+_BLKFLSBUF = 0x1261  # linux/fs.h
 _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -48,9 +50,19 @@ def mounted(image: str, point: str, options: str = "", direct: bool = False) -> 
         attach = ["losetup", "-f", "--show", *(["--direct-io=on"] if direct else []), image]
         device = _run(attach, f"kernel refuses a loop device for {image}").strip()
         stack.callback(subprocess.run, ["losetup", "-d", device], check=False, env=_PATH)
+        _forget_cached(device)
         _run(["mount", *(["-o", options] if options else []), device, point], f"kernel refuses to mount {image}")
         stack.callback(_unmount, point)
         yield
+
+
+def _forget_cached(device: str) -> None:
+    """A loop device that is used again may still have its last disk's blocks in the page cache, where btrfs looks for its superblock."""
+    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _BLKFLSBUF)
+    finally:
+        os.close(fd)
 
 
 def _run(command: list[str], refused: str) -> str:
