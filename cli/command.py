@@ -58,12 +58,13 @@ JSON = switch("--json -j", "Prefer JSON output")
 class Command:
     """One command under its names; the first is the one that help shows.
 
-    ``least`` and ``most`` bound the number of arguments; ``most`` None is no bound. ``store`` is False for the
-    few commands of the friendly door that need no store. ``opens`` names the smallest class of the library that
-    serves the command: what it does not import, it need not wait for. ``about`` is the manual page of the friendly door.
+    ``least`` and ``most`` bound the number of arguments; ``most`` None is no bound. ``lax``: the original takes more
+    arguments, and passes them over. ``store`` is False for the few commands of the friendly door that need no store.
+    ``opens`` names the smallest class of the library that serves the command: what it does not import, it need not
+    wait for. ``about`` is the manual page of the friendly door.
     """
 
-    __slots__ = ("about", "action", "door", "flags", "least", "most", "names", "opens", "reads", "store", "summary", "usage")
+    __slots__ = ("about", "action", "door", "flags", "lax", "least", "most", "names", "opens", "reads", "store", "summary", "usage")
 
     def __init__(
         self,
@@ -79,9 +80,11 @@ class Command:
         door: str = BOTH,
         reads: bool = False,
         store: bool = True,
+        lax: bool = False,
         opens: str = "layerlog.store:Store",
     ) -> None:
         self.names = names.split()
         self.action, self.summary, self.usage, self.about = action, summary, usage, about
         self.least, self.most, self.flags = least, most, tuple(flags)
         self.door, self.reads, self.store, self.opens = door, reads, store, opens
+        self.lax = lax

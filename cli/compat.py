@@ -70,7 +70,7 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
     if len(arguments) < command.least:
         write(sys.stdout, f"{word}: more arguments required.\n")
         return _help(command, word, before)
-    if command.most is not None and len(arguments) > command.most:
+    if command.most is not None and len(arguments) > command.most and not command.lax:
         write(sys.stdout, f"{word}: too many arguments ([{' '.join(arguments)}]).\n")
         return _help(command, word, before)
     run = Run(command, word, values, arguments, compat=True, opener=open_store)

@@ -20,13 +20,15 @@ _UNKNOWN: dict[type[StoreError], str] = {
 
 
 def _each(run: Run, act: Callable[[str], Any], described: bool = True) -> tuple[dict[str, Any], dict[str, str]]:
-    """Results and error texts by argument; one that is given twice counts once."""
+    """Results and error texts by argument. One that is given twice is told of once: at the compat door as the second time went."""
     results: dict[str, Any] = {}
     failures: dict[str, str] = {}
-    for asked in dict.fromkeys(run.arguments):
+    for asked in run.arguments if run.compat else dict.fromkeys(run.arguments):
+        failures.pop(asked, None)
         try:
             results[asked] = act(asked)
         except StoreError as error:
+            results.pop(asked, None)
             failures[asked] = _UNKNOWN.get(type(error), str(error)) if described else str(error)
             if not run.compat and error.advice():
                 failures[asked] += f" ({error.advice()})"

@@ -10,6 +10,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status. *argv* includes the program's name."""
     words = sys.argv if argv is None else argv
     program = words[0] if words else "layerlog"
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_closed_streams()
     try:
         status = _dispatch(program, words[1:])
         sys.stdout.flush()
@@ -19,6 +21,21 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the caller closed a standard stream, or the next file, of the store, would get its number.
+
+    It cannot be read from: a command that wants its input from a closed stdin fails, and takes no empty input for it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
 
 
 def _dispatch(program: str, words: list[str]) -> int:

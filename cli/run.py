@@ -120,6 +120,8 @@ def one_line(text: str) -> str:
 def write(stream: Any, text: str) -> None:
     """Write *text* with bytes that were no UTF-8 given back as they came."""
     try:
+        if not text.isascii():
+            text.encode()  # Python's stderr would write \\udcff for what is no UTF-8
         stream.write(text)
     except UnicodeEncodeError:
         stream.flush()

@@ -189,12 +189,16 @@ class ContainerRestored(TypedDict):
 
 
 class NamesSet(TypedDict):
-    """The whole list, newest first. A name taken from a holder is one more NamesSet, for that holder, before this one."""
+    """The whole list, newest first. A name taken from a holder is one more NamesSet, for that holder, before this one.
+
+    ``lost``: the holder's, from which another thing took names: that is no update of its own, and not one of its names-history.
+    """
 
     type: Literal["NamesSet"]
     kind: Kind
     id: str
     names: list[str]
+    lost: NotRequired[bool]
 
 
 class MetadataSet(TypedDict):

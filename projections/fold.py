@@ -86,7 +86,7 @@ def _edit(change: Callable[[Row, Row], dict[str, object]]) -> Callable[[Rows, Ro
 
 def _names_set(row: Row, event: Row) -> dict[str, object]:
     fields: dict[str, object] = {"names": event["names"]}
-    if event["kind"] == "image":
+    if event["kind"] == "image" and not event.get("lost"):
         # the original puts one name after the other in front, so that the list of one update stands reversed
         fields["names_history"] = list(dict.fromkeys([*reversed(event["names"]), *row.get("names_history", ())]))
     return fields

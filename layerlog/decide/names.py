@@ -24,7 +24,8 @@ def set_names(rows: Rows, kind: str, item_id: str, names: list[str]) -> Events:
         if other is not None and other != item_id:
             held = losing.get(other) or (get(rows.own, kind, other) or {}).get("names", [])
             losing[other] = [kept for kept in held if kept != name]
-    moved = [_named(kind, other, rest) for other, rest in losing.items()]
+    lost = {"lost": True} if kind == "image" else {}
+    moved = [{**_named(kind, other, rest), **lost} for other, rest in losing.items()]
     return [*moved, _named(kind, item_id, names)]
 
 

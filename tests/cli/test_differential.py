@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -287,8 +288,6 @@ layers -- --bogus
 
 
 def test_a_long_script_reads_the_same_line_by_line(pair: Pair) -> None:
-    import shlex
-
     (pair.folder / "tree/sub").mkdir(parents=True)
     (pair.folder / "tree/file").write_text("hi\n")
     (pair.folder / "tree/link").symlink_to("file")
@@ -334,6 +333,8 @@ def test_generated_sequences_lead_to_the_same_state(tmp_path: Path, monkeypatch:
                 if len(done) % 40 == 0:
                     pair.same_everything()
             pair.same_everything()
-        except AssertionError as different:
-            raise AssertionError(f"seed {seed}, step {len(done)}, driver {driver}; before: {done[-12:]}\n{different}") from different
+        except Exception as different:  # a time-out, or a traceback of ours, is of no use without its sequence either
+            steps = "\n".join(shlex.join(words) for words in done)
+            told = f"driver {driver}, {len(done)} steps; LAYERLOG_TEST_SEED={seed} repeats them"
+            raise AssertionError(f"{told}:\n{steps}\n{different!r}\n{different}") from different
         print(f"{driver}: {len(done)} steps of seed {seed}")
