@@ -6,10 +6,12 @@ import os
 
 from layerlog.blob_keeping import collect
 from layerlog.decide.common import need
-from layerlog.eventstore.errors import Conflict, InUse, JournalError
+from layerlog.eventstore import disk
+from layerlog.eventstore.errors import Conflict, DiskError, InUse, JournalError
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
+from layerlog.recovery import LOSING, lose_unclaimed
 from layerlog.trashing import TrashMethods
 
 TYPE_CHECKING = False
@@ -57,16 +59,19 @@ class HousekeepingMethods(TrashMethods):
         return Collected(lost, self._remove_orphaned_folders(), collect(self), len(freed))
 
     def _lose_if_unclaimed(self, layer_id: str) -> str | None:
-        """Under the ID's lease, so that nobody is just making it. Only what a dead lease names is ever removed: taking it does that."""
+        """Under the ID's lease, so that nobody is just making it; what a dead one was at is settled by taking its lease."""
         if self.has_layer(layer_id):
             return None
         try:
-            with self.lease(layer_id, "gc"):
-                if not self.has_layer(layer_id) and self.driver.exists(layer_id):
-                    return self.driver.lose(layer_id)
+            with self.lease(layer_id, LOSING) as lease:
+                lease.sync()
+                return lose_unclaimed(self, layer_id) or None
         except InUse:
             return None
-        return None
+        except DiskError as full:
+            if full.errno not in disk.NO_ROOM:
+                raise
+            return None  # it can wait until there is room to say so
 
     def _remove_orphaned_folders(self) -> list[str]:
         import shutil

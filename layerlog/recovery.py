@@ -35,6 +35,8 @@ SWEEP_LEASE = ".sweep"
 SANDBOX_LEASE = ".sandbox-"
 COMPACT_LEASE = ".compact"
 MIGRATE_LEASE = ".migrate"
+LOSING = "move to lost+found"
+"""What the lease of a layer says that no record claims, while it is put aside: who dies over it leaves it where it is."""
 TOLD_MAX = 1000
 """Layers of which a commit tells what recovery did."""
 
@@ -143,11 +145,19 @@ def settle_held(core: Core, lease: Lease, note: Row | None = None) -> list[str]:
         pass
     if core.ledger.has_damage():
         return []
-    seen, entry = _look(core, layer_id, lease.before() if note is None else note)
+    note = lease.before() if note is None else note
+    if note.get("doing") == LOSING:  # it made nothing of what is there: whose that is nobody knows
+        return [LOSING] if lose_unclaimed(core, layer_id) else []
+    seen, entry = _look(core, layer_id, note)
     steps = decide_settling(seen)
     for step in steps:
         _carry_out(core, step, layer_id, entry)
     return steps
+
+
+def lose_unclaimed(core: Core, layer_id: str) -> str:
+    """Under its lease: move a layer that no record claims to lost+found; where it is now, or empty when there is none."""
+    return core.driver.lose(layer_id) if not core.has_layer(layer_id) and core.driver.exists(layer_id) else ""
 
 
 def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:

@@ -15,6 +15,8 @@ import pytest
 
 from layerlog import Store
 from layerlog.eventstore.errors import StoreError
+from layerlog.eventstore.leases import Lease
+from layerlog.recovery import LOSING
 from tests.layerlog.builders import tar
 
 if TYPE_CHECKING:
@@ -119,3 +121,26 @@ def test_gc_moves_what_no_record_claims_and_says_where(whole: Whole, tmp_path: P
         assert all("lost+found" in place for place in done.lost)
         assert store.gc().lost == []
         assert list(store.check()) == []
+
+
+def test_who_dies_over_a_gc_leaves_what_it_was_moving(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead lease means that what it names may be removed; this one says that it may not."""
+    shutil.copytree(whole.root, tmp_path / "root")
+    with Store(tmp_path / "root", tmp_path / "run") as store:
+        folder = Path(store.driver.path("stray"))
+        folder.mkdir()
+        (folder / "file").write_text("somebody's")
+        with monkeypatch.context() as patch:
+            patch.setattr("layerlog.eventstore.leases.Lease.release", Lease.abandon)
+            patch.setattr(type(store.driver), "lose", raising)
+            with pytest.raises(RuntimeError):
+                store.gc()
+    with Store(tmp_path / "root", tmp_path / "run") as store:
+        assert store.recovered == [("stray", [LOSING])]
+        assert b"somebody's" in kept(tmp_path / "root")
+        assert not folder.exists()
+        assert list(store.check()) == []
+
+
+def raising(*_: object) -> None:
+    raise RuntimeError("killed")
