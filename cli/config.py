@@ -9,6 +9,7 @@ store, which layerlog refuses to touch; a first ``layerlog load`` must not end i
 from __future__ import annotations
 
 import os
+from types import NoneType
 
 from layerlog.eventstore.errors import IncompleteOptions, InvalidRequest
 
@@ -180,9 +181,11 @@ def _read(found: Settings, paths: list[str], named: bool) -> None:
         found.root = _path(rootless)
     found.image_store = _word(storage, "imagestore")
     found.priority = _texts(storage, "driver_priority")
-    found.transient = truth(storage.get("transient_store", False))
+    found.transient = _truth(storage, "transient_store")
     options = _section(storage, "options", path)
     _section(options, "pull_options", path)
+    for driver in UNHONOURED:
+        _section(options, driver, path)
     sizes = (_number(options, "auto-userns-min-size"), _number(options, "auto-userns-max-size"))
     found.userns = (_word(options, "root-auto-userns-user"), *sizes)
     found.options = driver_options(options, found.driver)
@@ -225,7 +228,7 @@ UNHONOURED = {
     "zfs": ("size",),
 }
 """What the original acts on and layerlog does not, by driver."""
-UNHONOURED_BY_ALL = ("remap-uids", "remap-gids", "remap-user", "remap-group", "disable-volatile")
+UNHONOURED_BY_ALL = ("remap-uids", "remap-gids", "remap-user", "remap-group", "disable-volatile", "strip_suid_sgid")
 """The same of the keys that belong to no driver."""
 
 
@@ -260,6 +263,8 @@ def driver_options(options: dict[str, Any], driver: str) -> list[str]:
     name = {"zfs": "zfs", "btrfs": "btrfs"}.get(prefix, prefix)
     for key in (*keys, *ARCHIVE_LIMITS):
         value = own.get(key)
+        if not isinstance(value, (str, bool, int, NoneType)):
+            raise InvalidRequest(f"storage.conf: {key} is no text")
         if value not in (None, "", False):
             found.append(f"{name}.{key}={str(value).lower() if isinstance(value, bool) else value}")
     return found
@@ -286,6 +291,13 @@ def _number(table: dict[str, Any], key: str) -> int:
     return found
 
 
+def _truth(table: dict[str, Any], key: str) -> bool:
+    found = table.get(key, False)
+    if not isinstance(found, bool) and str(found).lower() not in (*_TRUE, "", "0", "f", "false", "no"):
+        raise InvalidRequest(f"storage.conf: {key} is neither true nor false")
+    return truth(found)
+
+
 def _texts(table: dict[str, Any], key: str) -> list[str]:
     found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(one, str) and "\0" not in one for one in found):
@@ -298,6 +310,9 @@ def _path(text: str) -> str:
     return os.path.expandvars(text.replace("$UID", str(user()))) if text else ""
 
 
+_TRUE = ("1", "t", "true", "yes")
+
+
 def truth(value: object) -> bool:
     """A boolean that may be written as a string."""
-    return value is True or (isinstance(value, str) and value.lower() in ("1", "t", "true", "yes"))
+    return value is True or (isinstance(value, str) and value.lower() in _TRUE)

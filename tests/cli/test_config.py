@@ -219,6 +219,10 @@ def test_what_the_original_would_act_on_and_we_do_not_is_named(conf: Callable[[s
         "auto-userns-max-size = true",
         "root-auto-userns-user = 5",
         "pull_options = 5",
+        "overlay = 5",
+        "vfs = ['x']",
+        "mountopt = ['nodev']",
+        "mountopt = {a = 1}",
     ],
 )
 def test_a_key_of_a_wrong_type_is_named_by_every_command(conf: Callable[[str], Path], text: str) -> None:
@@ -259,3 +263,16 @@ def test_the_roots_in_a_file_of_the_system_are_root_s_alone(monkeypatch: pytest.
     assert found.driver == "vfs"
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
     assert settle().root == "/roots", "named, it counts"
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [("true", True), ("'true'", True), ("'0'", False), ("false", False), ("5", None), ("'maybe'", None), ("[]", None)],
+)
+def test_what_is_neither_true_nor_false_is_no_boolean(conf: Callable[[str], Path], word: str, wanted: bool | None) -> None:
+    conf(f"[storage]\ntransient_store = {word}\n")
+    if wanted is not None:
+        assert config.defaults(compat=True).transient is wanted
+        return
+    with pytest.raises(InvalidRequest, match="transient_store"):
+        config.defaults(compat=True)
