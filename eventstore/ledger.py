@@ -21,7 +21,7 @@ from layerlog.eventstore.history import History
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.requests import Committed, Exclusive, Reading, Request, fail, requests_in
 from layerlog.eventstore.rows import Overlay, Rows
-from layerlog.eventstore.state import Meta, State, fold_commit, key_row
+from layerlog.eventstore.state import Meta, State, fold_commit, key_row, legible
 from layerlog.eventstore.tail import overwrite_payload
 
 TYPE_CHECKING = False
@@ -55,6 +55,8 @@ class Ledger(History):
         self._fold_version = fold_version
         self._encoder = codec.Encoder()
         self._closed = False
+        self.tenure = 0
+        """How often this ledger took the writer lock; within one nobody else commits."""
         self._own_commits = 0
         self._writer: Journal | None = None
         self._reader = Journal.open(self.folder, read_only=True, durable=durable)
@@ -213,6 +215,7 @@ class Ledger(History):
             for seat in batch:
                 seat.error = error
             return
+        self.tenure += 1
         self._group.gather(batch)
         requests = requests_in(batch)
         try:
@@ -324,7 +327,7 @@ class Ledger(History):
             if found <= expected and past is not None and past.get(key) != self._state.recent.get(key):
                 found = self._state.base_sequence
             if found > expected:
-                raise StaleVersion(expected=expected, found=found, what=_legible(key))
+                raise StaleVersion(expected=expected, found=found, what=legible(key))
 
     def _repeated(self, request: Request, known: dict[str, Any]) -> Committed:
         sequence: int = known["s"]
@@ -380,10 +383,6 @@ class Ledger(History):
     def has_damage(self) -> bool:
         """Whether records are lost, met now or when checkpoints were made: what seems unclaimed may be claimed by one of them."""
         return self._state.lost > 0 or any(not found.mended for found in self._reader.damage.values())
-
-
-def _legible(key: bytes) -> str:
-    return key.replace(b"\0", b" ").decode("utf-8", "replace")
 
 
 _open_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()

@@ -100,6 +100,11 @@ def key_row(key: str) -> bytes:
     return KEY_SPACE + key.encode("utf-8", "surrogateescape")
 
 
+def legible(key: bytes) -> str:
+    """A key of rows for people."""
+    return key.replace(b"\0", b" ").decode("utf-8", "replace")
+
+
 class _Unit:
     """The changes of commits up to a unit boundary, in memory until a level 1 run has them."""
 

@@ -74,11 +74,16 @@ def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False, *,
 
 
 def _unless_run(core: Core, decide: Decide) -> Decide:
-    """The same decision, refused when the run journal holds containers. Under the lock: whoever adds one there needs that lock, too."""
+    """The same decision, refused when the run journal holds containers. Under the lock: whoever adds one there needs that lock, too.
+
+    One look is enough for all changes of a batch, which share the lock.
+    """
 
     def decide_on_own(rows: Rows) -> list[Any]:
-        if core.looks_elsewhere():
-            raise _LookAgain("containers of this boot")
+        if core.lazy.run_looked != core.ledger.tenure:
+            if core.looks_elsewhere():
+                raise _LookAgain("containers of this boot")
+            core.lazy.run_looked = core.ledger.tenure
         return decide(rows)
 
     return decide_on_own

@@ -51,14 +51,28 @@ class Terms:
 class Lazy:
     """What is opened when first needed, and closed once, however many terms share it."""
 
-    __slots__ = ("closed", "deleted", "driver", "held", "hooks", "lenders", "read_only_disk", "run_ledger", "run_seen", "unkept")
+    __slots__ = (
+        "closed",
+        "deleted",
+        "driver",
+        "held",
+        "hooks",
+        "lenders",
+        "read_only_disk",
+        "run_ledger",
+        "run_looked",
+        "run_seen",
+        "unkept",
+    )
 
     def __init__(self) -> None:
         self.driver: Driver | None = None
         self.run_ledger: Ledger | None = None
         self.lenders: Lenders | None = None
+        self.run_looked = -1
+        """The tenure of the writer lock in which it was seen that the run journal holds no containers (change.py)."""
         self.run_seen = False
-        """There are containers in the run journal (change.py)."""
+        """It holds some."""
         self.closed = False
         self.read_only_disk = False
         self.held = local()
