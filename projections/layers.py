@@ -73,6 +73,11 @@ def first(rows: Rows, kind: str, ids: list[str]) -> str:
     return min(ids, key=lambda one: (get(rows, kind, one) or {}).get("order", 0))
 
 
+def last(rows: Rows, kind: str, ids: list[str]) -> str:
+    """That of *ids* that was created last: so the original names the container that stands in the way of an image."""
+    return max(ids, key=lambda one: (get(rows, kind, one) or {}).get("order", 0))
+
+
 def chain(rows: Rows, layer_id: str) -> list[str]:
     """Ancestors of *layer_id*, nearest first. Ends at a missing one, and at a loop (damage)."""
     found: dict[str, None] = {}

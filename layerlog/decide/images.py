@@ -71,7 +71,7 @@ def delete(rows: Rows, asked: str, kept: bool, busy: In[str] = ()) -> Events:
     image_id = row["id"]
     not_pinned("image", row)
     if users := images.containers_of(rows.domain, image_id):
-        raise ImageUsedByContainer(id=image_id, holder_id=layers.first(rows.domain, "container", users))
+        raise ImageUsedByContainer(id=image_id, holder_id=layers.last(rows.domain, "container", users))
     gone: list[str] = []
     for copy in row.get("mapped_layers", ()):
         gone += unused_from(rows, copy, image_id, busy)[:1]

@@ -217,6 +217,17 @@ def test_of_several_that_stand_in_the_way_the_oldest_is_named() -> None:
     assert caught_image.value.data["holder_id"] == "y"
 
 
+def test_of_several_containers_on_an_image_the_newest_is_named() -> None:
+    """As the original does, which notes a container for each image and the later one stays."""
+    state = State().commit([image("img", "")])
+    for container_id in ("m", "z", "a"):
+        made = containers.create(state.rows, container_id, f"layer-{container_id}", "img", [])
+        state = state.commit(made)
+    with pytest.raises(errors.ImageUsedByContainer) as caught:
+        images.delete(state.rows, "img", True)
+    assert caught.value.data["holder_id"] == "a"
+
+
 def test_an_undone_deletion_of_a_container_brings_it_back_among_those_who_stood_on_its_layer(state: State) -> None:
     """Brought back onto a layer that others came to since, it would take their ground with it when it is deleted next."""
     before = copy.deepcopy(state.commit([image("also", "own")]))
