@@ -327,6 +327,8 @@ def test_generated_sequences_lead_to_the_same_state(tmp_path: Path, monkeypatch:
                 words, stdin = chances.step()
                 if words[0] in ("applydiff", "apply-diff") and f'"parent":"{words[1]}"' in pair.ours("layers", "-j").out:
                     continue  # what its children show then depends on when a driver makes them
+                if words[:2] == ["diff", "-u"] and len(words) == 4 and pair.ours("exists", "-l", words[3]).code:
+                    continue  # 1.43 fails where what to compare with is not there; the newest takes the parent
                 done.append(words)
                 pair.same(*words, stdin=stdin)
                 pair.same_state(plain=False)
