@@ -50,7 +50,7 @@ bench: $(VENV)/installed
 
 crash: $(VENV)/test-tools
 	@test -d tests/crash || { echo 'there are no crash tests in this checkout yet' >&2; exit 1; }
-	@LAYERLOG_CRASH=long $(BIN)/python -m pytest -rs tests/crash $(PYTEST)
+	@LAYERLOG_CRASH=long $(BIN)/python -m pytest -rs -n 2 --dist loadfile -o timeout=0 tests/crash $(PYTEST)
 	@$(BIN)/python -m tests.crash.power_table
 
 crowd: $(VENV)/test-tools

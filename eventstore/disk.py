@@ -28,7 +28,7 @@ FS_IOC_GETFLAGS = 0x80086601  # ioctl_iflags(2)
 FS_IOC_SETFLAGS = 0x40086602
 FS_NOCOW_FL = 0x00800000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = frozenset((*NO_ROOM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM))
+_REFUSED = frozenset((*NO_ROOM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM, errno.EINTR))
 
 
 class Seam:

@@ -137,7 +137,7 @@ class Leases:
         Excludes as well as the file would, but tells nothing when its holder dies: what was half done is then found
         after the next boot, or by ``gc``. Since a delete must work with no byte free.
         """
-        fd = disk.open_to_write(os.path.join(self.folder, ROOM))
+        fd = disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT)  # whoever made the folder may not have come to that
         try:
             held = ofd.lock_byte(fd, _byte_of(lease_id), shared=shared, wait=wait)
             if not held or (os.path.exists(path) and not wait):

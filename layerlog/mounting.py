@@ -42,7 +42,7 @@ class MountMethods(Core):
         row, owner = self._mountable(asked, read_only)
         layer_id = row["id"]
         ensure_created(self, layer_id)
-        with self.lease(layer_id, "mount", shared=True, wait=True), run_state.mount_lock(self):
+        with self.lease(layer_id, "mount", shared=True, wait=True) as lease, run_state.mount_lock(self):
             if self.layer_row(layer_id) is None:
                 raise LayerUnknown(asked=asked)
             if not read_only and "opened" not in row:
@@ -60,9 +60,13 @@ class MountMethods(Core):
                 if stale(self, counted):  # somebody unmounted it behind our back: counted once, from now on
                     events.append({"type": "Unmounted", "id": layer_id, "count": 0})
             shown = owner if owner and not (row.get("uid_map") or row.get("gid_map")) and self.idmapped_mounts else None
-            path = self.driver.mount(layer_id, chain, _options(row, owner, shown, read_only, label, options))
-            mounted = {"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only, "namespace": run_state.namespace()}
-            run_state.commit(self, [*events, mounted])
+            try:
+                path = self.driver.mount(layer_id, chain, _options(row, owner, shown, read_only, label, options))
+                mounted = {"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only, "namespace": run_state.namespace()}
+                run_state.commit(self, [*events, mounted])
+            except BaseException as error:
+                self.after_failure(lease, error)  # mounted and not counted: taken away
+                raise
         return path
 
     def _mountable(self, asked: str, read_only: bool) -> tuple[Row, Row | None]:
@@ -90,7 +94,7 @@ class MountMethods(Core):
         """Take one from the count, or all with *force*; True when the file system really went away."""
         self.must_write()
         layer_id = self._layer_of(asked)
-        with self.lease(layer_id, "unmount", shared=True, wait=True), run_state.mount_lock(self):
+        with self.lease(layer_id, "unmount", shared=True, wait=True) as lease, run_state.mount_lock(self):
             with self.mount_rows() as rows:
                 row = mounts.get(rows, layer_id)
             count = 0 if force or row is None else row["count"] - 1
@@ -98,7 +102,11 @@ class MountMethods(Core):
                 run_state.commit(self, [{"type": "Unmounted", "id": layer_id, "count": count}])
             if count > 0:
                 return False
-            self.driver.unmount(layer_id)
+            try:
+                self.driver.unmount(layer_id)
+            except BaseException as error:
+                self.after_failure(lease, error)
+                raise
             return True
 
     def mount_count(self, asked: str) -> int:

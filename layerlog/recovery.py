@@ -169,6 +169,8 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None
     entry = trash.entry_name(thrown["sequence"], layer_id) if thrown else ""
+    if not thrown and row is None:  # a deletion of the run journal, which keeps nothing (transient.py)
+        entry = next((one for one in driver.trash() if one.partition("-")[2] == layer_id), "")
     seen = Seen(
         mounted=driver.mounted(layer_id),
         counted=counted,

@@ -108,8 +108,11 @@ def _write_plan(core: Core, plan: bytes) -> None:
         raise
     finally:
         os.close(fd)
-    disk.rename(core.folder(ASIDE), core.folder(PLAN))
-    disk.sync_folder(core.folder())
+    try:
+        disk.rename(core.folder(ASIDE), core.folder(PLAN))
+    except BaseException:
+        disk.unlink(core.folder(ASIDE))
+        raise
 
 
 def finish(core: Core) -> list[int]:
@@ -123,6 +126,7 @@ def finish(core: Core) -> list[int]:
     except FileNotFoundError:
         disk.unlink(core.folder(ASIDE))
         return []
+    disk.sync_folder(core.folder())  # the plan is durable before the first overwrite, whoever wrote it
     sequences = [sequence for sequence, _, _, _ in plan]
     with core.ledger.exclusively():
         core.ledger.forget_from(min(sequences))

@@ -12,6 +12,7 @@ import os
 from contextlib import ExitStack, contextmanager
 
 from layerlog.decide.common import lookup
+from layerlog.eventstore import disk
 from layerlog.eventstore.blobs import Blobs
 from layerlog.eventstore.errors import NotSupported
 from layerlog.projections.several import Borrowed, Several
@@ -74,11 +75,14 @@ class RunHalf(Store):
         return self.blobs if self.blobs.has(digest) else self.main.blobs_with(digest)
 
     def create_container(self, *arguments: Any, **options: Any) -> Container:
-        os.makedirs(self.run_folder(), mode=0o700, exist_ok=True)
-        with open(self.run_folder("containers"), "ab"):
-            pass  # from now on every Store on this run root looks into the run journal
+        disk.make_folders(self.run_folder())
+        os.close(disk.open_to_write(self.run_folder("containers"), os.O_CREAT))  # from now on every Store on this run root looks there
         made = super().create_container(*arguments, **{**options, "volatile": True})
-        mark_volatile(self, made.layer, made.id)
+        try:
+            mark_volatile(self, made.layer, made.id)
+        except BaseException:
+            self.delete_container(made.id)
+            raise
         return made
 
     def delete_container(self, asked: str) -> None:

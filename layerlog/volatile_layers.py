@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from layerlog.eventstore import disk
 from layerlog.eventstore.position import boot_id
 from layerlog.eventstore.rows import Table
 from layerlog.eventstore.volatile import is_of_this_boot
@@ -44,15 +44,16 @@ def _journal_of(core: Core, run_root: str) -> str:
 
 def mark_volatile(core: Core, layer_id: str, container_id: str) -> None:
     """Say beside the root's journal whose layer this is, for whoever finds its files after a boot. Not synced."""
-    path = core.folder(VOLATILE, layer_id)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(os.fsencode(f"{boot_id().hex()}\0{core.run_root}\0{container_id}"))
+    disk.make_folder(core.folder(VOLATILE))
+    fd = disk.open_to_write(core.folder(VOLATILE, layer_id), os.O_CREAT | os.O_TRUNC)
+    try:
+        disk.write_all(fd, os.fsencode(f"{boot_id().hex()}\0{core.run_root}\0{container_id}"))
+    finally:
+        os.close(fd)
 
 
 def unmark_volatile(core: Core, layer_id: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(core.folder(VOLATILE, layer_id))
+    disk.unlink(core.folder(VOLATILE, layer_id))
 
 
 def _made_by(core: Core, layer_id: str) -> tuple[str, str, str] | None:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.crash.laboratory import Bench
+from tests.crash.laboratory import SEED, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LONG = os.environ.get("LAYERLOG_CRASH") == "long"
+ALL = os.environ.get("LAYERLOG_CRASH") == "all"
+"""Every place and every disk: days."""
+LONG = ALL or os.environ.get("LAYERLOG_CRASH") == "long"
+"""Every kill, and of what there is too much of a sample by seed."""
 MEMORY = "/dev/shm"
 
 
@@ -35,23 +38,35 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(autouse=True)
 def states_of_this_test(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[None]:
-    """How many states a test judged goes into its report, for the table at the end."""
-    bench = request.getfixturevalue("bench") if "bench" in request.fixturenames else None
-    before = bench.states if isinstance(bench, Bench) else 0
+    """How many states of which kind a test judged goes into its report, for the table at the end."""
+    found = [request.getfixturevalue(name) for name in ("bench", "recorded") if name in request.fixturenames]
+    bench: Any = next((getattr(one, "bench", one) for one in found), None)
+    before = dict(bench.kinds) if bench is not None else {}
     yield
-    if isinstance(bench, Bench):
-        record_property("states", (request.module.__name__.rpartition(".")[2], bench.driver, bench.states - before))
+    for kind, states in bench.kinds.items() if bench is not None and not request.node.name.startswith("test_control") else ():
+        if states > before.get(kind, 0):
+            record_property("states", (kind, bench.driver, states - before.get(kind, 0)))
+
+
+def pytest_report_header() -> list[str]:
+    """What repeats a failure."""
+    return [f"crash laboratory: LAYERLOG_CRASH={os.environ.get('LAYERLOG_CRASH', '')} LAYERLOG_CRASH_SEED={SEED}"]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The numbers of CRASH.md: states judged, by file and driver."""
-    counts: dict[tuple[str, str], int] = {}
-    for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
-        for name, (module, driver, states) in (one for one in report.user_properties if one[0] == "states"):
-            assert name == "states"
-            counts[module, driver] = counts.get((module, driver), 0) + states
-    for (module, driver), states in sorted(counts.items()):
-        terminalreporter.write_line(f"{module} on {driver}: {states} states judged")
+    """The numbers of CRASH.md: states judged, by kind and driver; those of controls, which must fail, left out."""
+    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    counts: dict[str, dict[str, int]] = {}
+    for kind, driver, states in (value for report in reports for name, value in report.user_properties if name == "states"):
+        row = counts.setdefault(kind, {})
+        row[driver] = row.get(driver, 0) + states
+    drivers = sorted({driver for row in counts.values() for driver in row})
+    if drivers:
+        terminalreporter.write_line(f"states judged (seed {SEED})")
+        terminalreporter.write_line(f"| what happened | {' | '.join(drivers)} |")
+        terminalreporter.write_line(f"| --- |{' ---: |' * len(drivers)}")
+    for kind, row in sorted(counts.items()):
+        terminalreporter.write_line(f"| {kind} | {' | '.join(str(row.get(driver, '')) for driver in drivers)} |")
 
 
 def told(faults: list[tuple[str, list[str]]]) -> str:

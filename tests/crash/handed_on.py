@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from layerlog import Store
 from layerlog.eventstore.errors import StoreError
 from tests.crash import children, judge, operations, power, seams
+from tests.crash.laboratory import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,12 +36,13 @@ class Killed(power.Recorder):
         return super().call(name, real, args, kwargs)
 
 
-def cuts(bench: Bench, name: str, most: int, every: int = 1, share: int = 1, seed: int = 1) -> Iterator[tuple[str, list[str]]]:
+def cuts(bench: Bench, name: str, most: int, every: int = 1, share: int = 1, seed: int = SEED) -> Iterator[tuple[str, list[str]]]:
     """Kill *name* at each *every*-th call; the next process settles it, does it if it was not done, acknowledges; cut the power meanwhile.
 
     Judges one in *share* (by dice) of up to about *most* disks of each moment of the second process.
     """
     reference = bench.reference(name)
+    bench.kind = "killed, the next process, a power cut"
     dice = random.Random(seed)
     for place in range(dice.randrange(every), len(reference.calls), every):
         bench.fresh(name)

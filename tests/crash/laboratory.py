@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import errno
 import importlib
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from layerlog import Store, recovery
 from layerlog.decide import settling
 from layerlog.eventstore import position
-from layerlog.eventstore.errors import OutcomeUnknown, StoreError
+from layerlog.eventstore.errors import NotFound, OutcomeUnknown, StoreError
 from layerlog.eventstore.journal import Journal
 from tests.crash import children, judge, operations, power, seams, world
 from tests.crash.judge import Expected
@@ -28,6 +29,10 @@ _USED = (
 )
 for _module in _USED.split():
     importlib.import_module(f"layerlog.{_module}")  # once, and not in every child
+
+SEED = int(os.environ.get("LAYERLOG_CRASH_SEED", "1"))
+"""Of the dice, and which of every so many places: others, with another seed."""
+WENT_ON = "went on"
 
 
 class Reference:
@@ -44,8 +49,10 @@ class Bench:
         self.folder, self.driver = folder, driver
         self.prepared = os.path.join(folder, "prepared")
         self.root = os.path.join(folder, "root")
-        self.states = 0
-        """How many were judged."""
+        self.kind = "looked at"
+        """Of the states that are being judged: how they came to be."""
+        self.kinds: collections.Counter[str] = collections.Counter()
+        """How many of each kind were judged."""
         self.reached: set[str] = set()
         """Rows of recovery's decision table that were used."""
         os.makedirs(folder, exist_ok=True)
@@ -53,6 +60,11 @@ class Bench:
         world.make_layout(world.LAYOUT)
         ended = children.run(lambda say: world.make_store(self.prepared, driver), seed=7)
         assert ended.status == 0, ended.trace
+
+    @property
+    def states(self) -> int:
+        """How many were judged."""
+        return self.kinds.total()
 
     def fresh(self, name: str = "") -> str:
         """A copy of the prepared store at ``root``, or an empty folder; whatever was there is unmounted and removed."""
@@ -83,8 +95,9 @@ class Bench:
 
             return run
 
-        for place in range(every // 2, len(reference.calls), every):
+        for place in range((every // 2 + SEED - 1) % every, len(reference.calls), every):
             self.fresh(name)
+            self.kind = "killed, and the recovery killed"
             said = children.run(self.session(name, seams.Killer(place))).said
             shutil.rmtree(crashed, ignore_errors=True)
             copy(self.root, crashed)
@@ -100,40 +113,58 @@ class Bench:
         """Let each *every*-th call that may meet it fail with error *number*; *lasting*: and all later ones, until the operation failed."""
         reference = self.reference(name)
         for place, (call, _) in enumerate(reference.calls):
-            if place % every or not meets(call, number):
+            if (place - SEED + 1) % every or not meets(call, number):
                 continue
             self.fresh(name)
+            self.kind = f"{errno.errorcode[number]}{' from then on' if lasting else ''}"
             ended = children.run(self.failing_session(name, seams.Failer(place, number, lasting)))
             where = f"{name}: {errno.errorcode[number]}{' for good' if lasting else ''} at call {place} of {len(reference.calls)}, {call}"
             faults = [f"ended with {ended.status}: {ended.trace[-700:]}"] if ended.status else []
             done, *told = ended.said or [None]
-            faults += [one for one in told if isinstance(one, str)]
-            full = number in (errno.ENOSPC, errno.EDQUOT)
-            if faults := faults + self.judged(reference, [done] if isinstance(done, int) else [], full=full):
+            faults += [one for one in told if isinstance(one, str) and one != WENT_ON]
+            full, went_on = number in (errno.ENOSPC, errno.EDQUOT), WENT_ON in told
+            if went_on:
+                unmount_below(self.root)
+            wanted = _gone_on(reference) if went_on else reference
+            if faults := faults + self.judged(wanted, [done] if isinstance(done, int) else [], booted=went_on, full=full):
                 yield where, faults
 
     def failing_session(self, name: str, failer: seams.Failer) -> Callable[[Callable[[Any], None]], None]:
-        """As ``session``; says the last commit acknowledged, or None for a typed error, and then what was wrong right after it."""
+        """As ``session``; says the last commit acknowledged, or None for a typed error, and then what was wrong right after it.
+
+        After one EIO the same Store goes on with a change of its own, and a boot comes before the judge.
+        """
+        alone = failer.number == errno.EIO and not failer.lasting
 
         def run(say: Callable[[Any], None]) -> None:
             seams.install(failer)
-            unknown = False
+            unknown = told = False
+            store: Store | None = None
             try:
-                with Store(self.root, driver=self.driver, retention=operations.retention(name)) as store:
-                    for step in operations.steps(name):
-                        step(store)
-                    say(store.sequence)
-                    told = True
+                store = Store(self.root, driver=self.driver, retention=operations.retention(name))
+                for step in operations.steps(name):
+                    step(store)
+                say(store.sequence)
+                told = True
+                store.close()
             except StoreError as failed:
                 unknown = isinstance(failed, OutcomeUnknown)
-                if "told" not in locals():
+                if not told:
                     say(None)
+                if store is not None and not (told or unknown or alone):
+                    with suppress(StoreError):
+                        store.close()
             failer.number = 0
             if not unknown and failer.failed and Journal.exists(os.path.join(self.root, f"{self.driver}-layerlog")):
-                with Store(self.root, driver=self.driver, read_only=True) as store:  # nobody has settled anything since
-                    if not store.leases.files():  # else recovery knows where to look
-                        for fault in judge.leftovers(store):
+                with Store(self.root, driver=self.driver, read_only=True) as looking:  # nobody has settled anything since
+                    if not looking.leases.files():  # else recovery knows where to look
+                        for fault in judge.leftovers(looking):
                             say(f"at once: {fault}")
+            if store is not None and alone and not told and not unknown:
+                with suppress(NotFound):  # where the operation took it away
+                    store.set_metadata("middle", WENT_ON, "layer")
+                    say(WENT_ON)
+                store.close()
 
         return run
 
@@ -174,13 +205,14 @@ class Bench:
         calls: list[tuple[str, int]] = ended.said[-1]
         return Reference(calls, Expected([first_states[0], *states], merged), before.said[0][0])
 
-    def power_cuts(self, name: str, most: int, forget: str = "", seed: int = 1, every: int = 1) -> Iterator[tuple[str, list[str]]]:
+    def power_cuts(self, name: str, most: int, forget: str = "", seed: int = SEED, every: int = 1) -> Iterator[tuple[str, list[str]]]:
         """Cut the power before each flush and after each acknowledgement; judge up to about *most* disks of each moment.
 
         *every*: of all these disks judge one in so many, by dice.
         """
         reference = self.reference(name)
         self.fresh(name)
+        self.kind = "power cut, on the model"
         start, recorder = power.Disk.of(self.root), power.Recorder(forget)
 
         def run(say: Callable[[Any], None]) -> None:
@@ -200,12 +232,13 @@ class Bench:
                 if faults := self.judged(reference, said, booted=True):
                     yield f"{name}: power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
 
-    def dropped(self, name: str, most: int, every: int = 1, seed: int = 1) -> Iterator[tuple[str, list[str]]]:
+    def dropped(self, name: str, most: int, every: int = 1, seed: int = SEED) -> Iterator[tuple[str, list[str]]]:
         """Let each *every*-th flush fail and lose what it should have flushed; the caller tries once more; then cut the power."""
         reference = self.reference(name)
         flushes = sum(call in seams.SYNCS for call, _ in reference.calls)
         last, dice = len(reference.expected.states) - 1, random.Random(seed)
-        for number in range(every // 2, flushes, every):
+        self.kind = "a flush that failed, then a power cut"
+        for number in range((every // 2 + SEED - 1) % every, flushes, every):
             self.fresh(name)
             start, dropper = power.Disk.of(self.root), power.Dropper(number)
             ended = children.run(self.stubborn_session(name, dropper))
@@ -254,7 +287,7 @@ class Bench:
 
         *full*: the disk was; then a delete may have taken one commit more, which says what could not be kept.
         """
-        self.states += 1
+        self.kinds[self.kind] += 1
         last = len(reference.expected.states) - 1
         first = said[-1] - reference.start if said else 0
         if full:
@@ -283,13 +316,14 @@ class Bench:
         """Kill at each *every*-th call (of the *last* so many), and in the middle of writes; yields what was wrong, place by place."""
         reference = self.reference(name)
         for place, (call, size) in enumerate(reference.calls):
-            if place % every or (last and place < len(reference.calls) - last):
+            if (place - SEED + 1) % every or (last and place < len(reference.calls) - last):
                 continue
             parts: list[int | None] = [None]
             if partial and size > 1:
                 parts += sorted({1, size // 2, size - 1, *(edge for edge in (512, 4096) if edge < size)})
             for part in parts:
                 self.fresh(name)
+                self.kind = "killed in a write" if part else "killed"
                 ended = children.run(self.session(name, seams.Killer(place, part)))
                 where = f"{name}: killed at call {place} of {len(reference.calls)}, {call}" + (f", {part} bytes in" if part else "")
                 if ended.status != children.KILLED:
@@ -299,12 +333,25 @@ class Bench:
                     yield where, faults
 
 
+def _gone_on(reference: Reference) -> Reference:
+    """What may be seen after the failed operation's Store made one more change."""
+
+    def changed(state: judge.State) -> judge.State:
+        layers = state["layer"]
+        return {**state, "layer": {**layers, "middle": {**layers["middle"], "metadata": WENT_ON}}} if "middle" in layers else state
+
+    expected = Expected([changed(state) for state in reference.expected.states], reference.expected.trees)
+    return Reference(reference.calls, expected, reference.start)
+
+
 def meets(call: str, number: int) -> bool:
     """Whether that call can fail like that."""
     if number in (errno.ENOSPC, errno.EDQUOT):
         return call in seams.ROOM
     if number == errno.EMFILE:
         return call == "open"
+    if number == errno.EINTR:
+        return call not in seams.RETRIED and call not in seams.CHANGING_BY_CTYPES
     return True
 
 

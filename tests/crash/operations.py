@@ -115,6 +115,7 @@ OPERATIONS: dict[str, Operation] = {
     "set_names": lambda store: store.set_names("image", ["app:2", "app:3"]),
     "tag": lambda store: store.tag("image", "app:latest"),
     "untag": lambda store: store.untag("app:1"),
+    "a change that needs a new segment": lambda store: store.set_metadata("box", "m" * 90_000, "container"),
     "set_metadata": lambda store: store.set_metadata("box", "changed", "container"),
     "load": lambda store: store.load(world.LAYOUT),
     "commit_container": lambda store: store.commit_container("box", name="committed"),

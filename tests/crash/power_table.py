@@ -2,7 +2,7 @@
 
 Both run one sequence of commands (``programs.sequence``) on a file system on a recorded disk. At moments spread evenly over the recording
 (before a flush, or after a command that ended well) the disks that a power cut may leave are rebuilt, mounted, and judged by commands
-of the program itself (``cli_judge``). Needs root, /dev/fuse, loop devices. README's table is the output of ``--moments 40``.
+of the program itself (``cli_judge``). Needs root, /dev/fuse, loop devices. README's table is the output of ``--moments 40 --seed 1``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 import shutil
 import tempfile
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.crash.cli_judge import FAULTS, Opened, judge
@@ -49,8 +50,10 @@ class Row:
 class Trial:
     """One program on one driver: prepared, recorded, cut."""
 
-    def __init__(self, program: Program, driver: str, folder: str, kind: str = "ext4") -> None:
+    def __init__(self, program: Program, driver: str, folder: str, kind: str = "ext4", keep: str = "") -> None:
         self.program, self.driver, self.kind = program, driver, kind
+        self.keep = keep
+        """Folder for disks of our own store that have a fault, and for the recording that they are of; empty: none is kept."""
         self.folder = folder
         self.archives = make_archives(folder)
         self.words = sequence(self.archives)
@@ -58,8 +61,7 @@ class Trial:
         self.states: list[State] = []
         point = os.path.join(folder, "preparing")
         os.mkdir(point)
-        disks.make(kind, self.base)
-        with disks.mounted(self.base, point):
+        with disks.prepared(kind, self.base, point):
             store = self.at(point)
             for words in before(self.archives):
                 self.must(store, words)
@@ -100,7 +102,8 @@ class Trial:
         self.record(log, neighbour)
         row, dice = Row(self.program.name, self.driver, neighbour), random.Random(seed)
         every = list(recording.cuts(recording.read(log)))
-        os.unlink(log)
+        kept = os.path.join(self.folder, "kept")
+        os.replace(log, kept)
         end = next(number for number, cut in enumerate(every) if cut.mark == b"end")
         chosen = {end * number // moments for number in range(1, moments + 1)} if end > moments else set(range(end))
         platter = disks.Platter(self.base, self.folder)
@@ -108,9 +111,26 @@ class Trial:
             platter.advance(cut)
             if number + 1 in chosen or end <= moments:
                 for which, writes in recording.subsets(cut, most, dice):
+                    told = len(row.told)
                     self.judge(row, platter, cut, which, writes)
+                    if len(row.told) > told and self.keep and self.program.own_check:
+                        self.keep_disk(row, platter, writes, f"seed {seed}, moment {number} of {end}, entry {cut.place}, {which}", told)
         platter.clear()
+        os.unlink(kept)
         return row
+
+    def keep_disk(self, row: Row, platter: disks.Platter, writes: recording.Writes, where: str, told: int) -> None:
+        """Put the disk as the power cut left it, what was recorded, and what is wrong with it, where somebody can look at them."""
+        os.makedirs(self.keep, exist_ok=True)
+        place = os.path.join(self.keep, f"{row.driver}-{'neighbour' if row.neighbour else 'alone'}-{row.disks}")
+        disks.copy(platter.image, f"{place}.disk")
+        fd = os.open(f"{place}.disk", os.O_WRONLY)
+        recording.lay(fd, writes)
+        os.close(fd)
+        shutil.copy(os.path.join(self.folder, "kept"), f"{place}.recording")
+        shutil.copy(self.base, f"{place}.base")
+        Path(f"{place}.txt").write_text("\n".join([where, *row.told[told:]]), encoding="utf-8")
+        print(f"  {row.program}, {row.driver}: {where}: {row.told[told][:300]}; kept: {place}.disk", flush=True)
 
     def judge(self, row: Row, platter: disks.Platter, cut: recording.Cut, which: str, writes: recording.Writes) -> None:
         """One disk."""
@@ -138,16 +158,16 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def trials(drivers: list[str], moments: int, most: int, kind: str, programs: list[Any], tell: int = 0) -> list[Row]:
+def trials(asked: argparse.Namespace, programs: list[Any]) -> list[Row]:
     """All rows; progress goes nowhere, since each takes minutes only."""
     rows = []
-    for driver in drivers:
+    for driver in asked.driver or ["overlay", "vfs"]:
         for program in programs:
             with tempfile.TemporaryDirectory(prefix="layerlog-power-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
-                trial = Trial(program, driver, folder, kind)
+                trial = Trial(program, driver, folder, asked.kind, asked.keep)
                 for neighbour in (False, True):
-                    rows.append(trial.cut(moments, most, neighbour))
-                    for line in rows[-1].told[:tell]:
+                    rows.append(trial.cut(asked.moments, asked.most, neighbour, asked.seed))
+                    for line in rows[-1].told[: asked.tell]:
                         print(f"  {program.name}, {driver}: {line[:400]}")
     return rows
 
@@ -160,10 +180,15 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(disks.KINDS), default="ext4", help="file system")
     parser.add_argument("--driver", action="append", help="overlay and vfs, unless given")
     parser.add_argument("--only", choices=["layerlog", "containers-storage"], help="one program")
+    parser.add_argument("--seed", type=int, default=1, help="of the dice: which disks of those that may be left")
+    parser.add_argument("--keep", default="", help="folder for disks of layerlog with a fault, and what they were recorded from")
     parser.add_argument("--tell", type=int, default=0, help="how many faults of each row to tell")
     asked = parser.parse_args()
     programs = [program for program in (Ours(), Original()) if asked.only in (None, program.name)]
-    print(table(trials(asked.driver or ["overlay", "vfs"], asked.moments, asked.most, asked.kind, programs, asked.tell)))
+    rows = trials(asked, programs)
+    print(table(rows))
+    print(f"\n{asked.kind}, {asked.moments} moments, up to {asked.most} disks of each, seed {asked.seed}")
+    print(f"file systems that did not survive themselves: {sum(row.unmountable for row in rows)}")
 
 
 if __name__ == "__main__":

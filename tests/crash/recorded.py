@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.crash import children, seams, world
 from tests.crash.device import disks, recording
+from tests.crash.laboratory import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,21 +46,21 @@ class Recorded:
         shutil.rmtree(self.folder, ignore_errors=True)
         point = os.path.join(self.folder, "preparing")
         os.makedirs(point)
-        disks.make(kind, self.base)
-        with disks.mounted(self.base, point):
+        with disks.prepared(kind, self.base, point):
             ended = children.run(lambda say: world.make_store(os.path.join(point, "root"), bench.driver), seed=7)
             assert ended.status == 0, ended.trace
 
     def cuts(
-        self, name: str, most: int, forget: str = "", neighbour: bool = False, every: int = 1, seed: int = 1
+        self, name: str, most: int, forget: str = "", neighbour: bool = False, every: int = 1, seed: int = SEED
     ) -> Iterator[tuple[str, list[str]]]:
         """Cut the power at each *every*-th moment of an operation; judge up to *most* disks of each."""
         reference = self.bench.reference(name)
+        self.bench.kind = f"power cut, on {self.kind}{', beside a neighbour' if neighbour else ''}"
         self.record(name, forget, neighbour)
         dice, platter = random.Random(seed), disks.Platter(self.base, self.folder)
         for number, cut in enumerate(recording.cuts(recording.read(self.log))):
             platter.advance(cut)
-            if cut.place and number % every == 0:
+            if cut.place and (number - SEED + 1) % every == 0:
                 for which, writes in recording.subsets(cut, most, dice):
                     if faults := self.judged(platter, reference, cut, writes, which):
                         yield f"{name} on {self.kind}: power cut at entry {cut.place} of the log, {which} of the rest", faults

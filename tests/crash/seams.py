@@ -28,6 +28,10 @@ ROOM = frozenset(
     "open write pwrite sendfile copy_file_range posix_fallocate mkdir symlink link mknod mkfifo setxattr rename replace clone_file".split()
 )
 """Calls that may need room on the disk."""
+RETRIED = frozenset(
+    "open write pwrite sendfile copy_file_range ftruncate posix_fallocate mknod mkfifo fchmod fchown fsync fdatasync".split()
+)
+"""Calls that Python repeats by itself when a signal interrupts them (PEP 475); ``syscalls`` does so for its own."""
 _UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 _CREATING = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)
 

@@ -6,6 +6,7 @@ from end to end; nothing is left over; and the next compaction comes to its end.
 
 from __future__ import annotations
 
+import collections
 import errno
 import os
 import random
@@ -36,6 +37,8 @@ class CompactionBench:
 
     def __init__(self, folder: str) -> None:
         self.prepared, self.root, self.crashed = (os.path.join(folder, name) for name in ("prepared", "root", "crashed"))
+        self.driver = "vfs"
+        self.kinds: collections.Counter[str] = collections.Counter()
         with Store(self.prepared, driver="vfs", retention=0) as store:
             for number in range(80):
                 layer = store.create_layer(names=[f"layer-{number}"])
@@ -69,8 +72,9 @@ class CompactionBench:
 
         return run
 
-    def faults(self, drop: bool, booted: bool = False) -> list[str]:
+    def faults(self, drop: bool, booted: bool = False, kind: str = "compaction killed") -> list[str]:
         """What is wrong with ``root``, as another process finds it."""
+        self.kinds[kind] += 1
 
         def look(say: Callable[[Any], None]) -> None:
             if booted:
@@ -164,7 +168,7 @@ def test_a_power_cut_changes_nothing_or_lets_it_come_to_its_end(bench: Compactio
         for which, disk in power.states(cut, 8 if LONG else 2, dice):
             shutil.rmtree(bench.root, ignore_errors=True)
             disk.write_to(bench.root, leave_out=frozenset((b"run",)))
-            if found := bench.faults(drop, booted=True):
+            if found := bench.faults(drop, booted=True, kind="compaction, a power cut on the model"):
                 wrong.append((f"power cut before step {cut.place}, {which}", found))
     assert not wrong, told(wrong)
 
@@ -177,7 +181,7 @@ def test_a_compaction_that_the_disk_refuses_says_so_and_leaves_nothing(bench: Co
     for place in range(0, len(calls), EVERY):
         bench.fresh()
         ended = children.run(bench.compact(seams.Failer(place, number), False))
-        found = bench.faults(False)
+        found = bench.faults(False, kind="compaction, a call failed")
         if ended.status and not re.search(r"\.(DiskError|NoSpace|OutcomeUnknown)\b", ended.trace):
             found.append(ended.trace)
         if found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import operations
-from tests.crash.conftest import LONG, in_memory, told
+from tests.crash.conftest import ALL, LONG, in_memory, told
 from tests.crash.device import disks
 from tests.crash.laboratory import Bench
 from tests.crash.recorded import Recorded
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.crash, pytest.mark.root]
 QUICK = ["apply_diff to a filled layer", "import_layer", "delete_layer at once"]
-MOST, EVERY = (6, 1) if LONG else (2, 7)
+MOST, EVERY = (6, 1) if ALL else (3, 6) if LONG else (2, 7)
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,9 @@ def test_what_frees_room_works_on_a_full_disk_and_then_everything_does(full: tup
         assert judge.leftovers(store) == []
     fill(disk)
     with Store(root, driver=driver, retention=0) as store:
+        store.prune(everything=True)
+        assert judge.leftovers(store) == []
+        assert not store.exists("blank")
         store.wipe()
         assert store.layers() == []
     empty(disk)

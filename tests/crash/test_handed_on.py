@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import handed_on, operations
-from tests.crash.conftest import LONG, told
+from tests.crash.conftest import ALL, LONG, told
 
 if TYPE_CHECKING:
     from tests.crash.laboratory import Bench
@@ -17,14 +17,14 @@ QUICK = {"first layer of a new store": 17, "apply_diff to a filled layer": 23, "
 """Of an operation that changes many files every so many calls."""
 BOXES = frozenset(("sandbox", "sandbox with commit", "sandbox with snapshot", "layer_for"))
 """The next process deletes the box with a commit of its own, so that later states have other numbers."""
-ALL = [name for name in (*operations.OPERATIONS, *operations.EPHEMERAL, *operations.SEQUENCES, *operations.BIRTH) if name not in BOXES]
+NAMES = [name for name in (*operations.OPERATIONS, *operations.EPHEMERAL, *operations.SEQUENCES, *operations.BIRTH) if name not in BOXES]
 
 
-@pytest.mark.parametrize("name", ALL if LONG else QUICK)
+@pytest.mark.parametrize("name", NAMES if LONG else QUICK)
 def test_what_the_next_process_acknowledges_outlives_a_power_cut(bench: Bench, name: str) -> None:
     if bench.driver == "overlay" and not LONG:
         return
-    every, share = (4, 8) if LONG else (QUICK[name], 6)
+    every, share = (1, 1) if ALL else (4, 8) if LONG else (QUICK[name], 6)
     faults = list(handed_on.cuts(bench, name, 3, every, share))
     assert not faults, told(faults)
 

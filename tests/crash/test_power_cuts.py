@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import operations
-from tests.crash.conftest import LONG, told
+from tests.crash.conftest import ALL, LONG, told
 
 if TYPE_CHECKING:
     from tests.crash.laboratory import Bench
 
 pytestmark = pytest.mark.crash
-MOST, EVERY = (24, 1) if LONG else (2, 5)
+MOST, EVERY = (24, 1) if ALL else (12, 2) if LONG else (2, 5)
 QUICK = ("set_big_data", "first big data of a new store")
 UNSEEN = ("sandbox", "sandbox with commit", "sandbox with snapshot", "layer_for")
 """On overlay a program writes these through the kernel's mount, which the recorder does not see."""
@@ -50,5 +50,5 @@ def test_control_a_store_that_applies_in_place_is_caught(bench: Bench, monkeypat
 def test_a_flush_that_fails_and_drops_its_pages_takes_nothing_that_the_next_attempt_acknowledges(bench: Bench, name: str) -> None:
     if bench.driver == "overlay" and (name in UNSEEN or not LONG):
         return
-    faults = list(bench.dropped(name, 2, every=1 if LONG else 3))
+    faults = list(bench.dropped(name, 2, every=1 if ALL else 3))
     assert not faults, told(faults)

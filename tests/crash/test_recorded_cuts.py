@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import operations
-from tests.crash.conftest import LONG, told
+from tests.crash.conftest import ALL, LONG, told
 from tests.crash.device import disks
 from tests.crash.recorded import Recorded
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.root]
 KINDS = list(disks.KINDS) if LONG else ["ext4"]
 QUICK = ["import_layer", "delete_layer at once", "apply three times", "load, delete, load"]
 NAMES = [*operations.OPERATIONS, *operations.EPHEMERAL, *operations.SEQUENCES] if LONG else QUICK
-MOST, EVERY = (6, 1) if LONG else (2, 7)
+MOST, EVERY = (6, 1) if ALL else (3, 6) if LONG else (2, 7)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -41,6 +41,8 @@ def test_no_real_power_cut_takes_what_was_acknowledged(recorded: Recorded, name:
 
 @pytest.mark.parametrize("name", NAMES if LONG else QUICK[2:3])
 def test_a_neighbour_who_syncs_the_file_system_takes_nothing_either(recorded: Recorded, name: str) -> None:
+    if recorded.kind != "ext4" and not ALL:
+        return  # it is ext4 whose one journal takes along what others sync
     faults = list(recorded.cuts(name, MOST, every=EVERY, neighbour=True))
     assert not faults, told(faults)
 

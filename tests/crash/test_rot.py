@@ -79,7 +79,7 @@ def test_no_flipped_bit_is_passed_on_in_silence(bench: Bench) -> None:
         for place in sorted({used * part // PLACES for part in range(PLACES)}):
             bench.fresh()
             flip(os.path.join(bench.root, name), place)
-            bench.states += 1
+            bench.kinds["one bit flipped"] += 1
             ended = children.run(lambda say: say(looked_at(bench.root, bench.driver)))
             state, told_, error = ended.said[0] if ended.said else (None, [], "")
             if not ended.said:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import operations
-from tests.crash.conftest import LONG, told
+from tests.crash.conftest import ALL, LONG, told
 
 if TYPE_CHECKING:
     from tests.crash.laboratory import Bench
@@ -36,5 +36,5 @@ def test_what_was_acknowledged_before_the_kill_is_there(bench: Bench, name: str)
 
 @pytest.mark.parametrize("name", ["apply_diff to a filled layer", "delete_layer at once", "import_layer", "wipe at once", "sandbox"])
 def test_a_recovery_that_is_killed_is_finished_by_the_next(bench: Bench, name: str) -> None:
-    faults = list(bench.stops_of_recovery(name, every=1 if LONG else 16))
+    faults = list(bench.stops_of_recovery(name, every=1 if ALL else 4 if LONG else 16))
     assert not faults, told(faults)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import operations
-from tests.crash.conftest import LONG, told
+from tests.crash.conftest import ALL, LONG, told
 from tests.crash.laboratory import Bench
 from tests.file_systems import btrfs_folder
 
@@ -24,18 +24,17 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with btrfs_folder(tmp_path_factory.mktemp("btrfs")) as folder:
         made = Bench(str(folder / "bench"), "btrfs")
         yield made
-        print(f"\nstops on btrfs: {made.states} states judged, rows {sorted(made.reached)}")
         made.clear()
         shutil.rmtree(folder / "bench", ignore_errors=True)
 
 
 @pytest.mark.parametrize("name", [*operations.OPERATIONS, *operations.EPHEMERAL] if LONG else QUICK)
 def test_a_killed_operation_is_wholly_there_or_wholly_absent(bench: Bench, name: str) -> None:
-    faults = list(bench.stops(name, partial=False, every=1 if LONG else 23))
+    faults = list(bench.stops(name, partial=False, every=1 if ALL else 3 if LONG else 23))
     assert not faults, told(faults)
 
 
 @pytest.mark.parametrize("name", ["apply_diff to a filled layer", "import_layer"] if LONG else ["import_layer"])
 def test_a_recovery_that_is_killed_is_finished_by_the_next(bench: Bench, name: str) -> None:
-    faults = list(bench.stops_of_recovery(name, every=1 if LONG else 97))
+    faults = list(bench.stops_of_recovery(name, every=1 if ALL else 13 if LONG else 97))
     assert not faults, told(faults)
