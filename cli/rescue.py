@@ -54,7 +54,7 @@ def rebuild(run: Run) -> int:
 
 def recover(run: Run) -> int:
     """Settle everything that a crash left; say what to do about what that does not settle."""
-    from layerlog.recovering import recover_all
+    from layerlog.recovering import later_than_the_journal, recover_all
 
     try:
         store = run.store
@@ -63,7 +63,8 @@ def recover(run: Run) -> int:
     except (JournalError, FileNotFoundError) as unreadable:
         return _ended(run, [str(unreadable)], "layerlog journal salvage")
     did = recover_all(store, do=not run["plan"])
-    following = "layerlog journal salvage" if store.ledger.has_damage() else "layerlog check"
+    holes = store.ledger.has_damage() or later_than_the_journal(store)
+    following = "layerlog journal salvage" if holes else "layerlog check"
     return _ended(run, did, following, "nothing was left to settle", status=0)
 
 

@@ -22,7 +22,7 @@ from layerlog.eventstore.segments import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from layerlog.mount_states import reconcile
 from layerlog.projections import trash
 from layerlog.projections.items import every
-from layerlog.recovery import _clear, _half_done, settle
+from layerlog.recovery import _clear, _half_done, settle, was_thrown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,9 @@ def recover_all(core: Core, *, do: bool = True) -> list[str]:
     told = len(found)  # in a commit, when the store was opened
     if core.ledger.has_damage():
         return [*found, "the journal has damaged records: nothing more is settled before it is salvaged"]
+    if last := later_than_the_journal(core):
+        short = f"the trash knows commit {last}, and the journal ends with {core.sequence}: it was cut off, or an older copy was put back"
+        return [*found, f"{short}; nothing more is settled before it is salvaged"]
     if do:
         core.must_write()
     for part in (_layers, _trash, _derived, reconcile, _asides, _genesis, _checkpoints, _leases):
@@ -49,6 +52,12 @@ def recover_all(core: Core, *, do: bool = True) -> list[str]:
         event = {"type": "StoreMended", "tool": "recover", "did": found[told:]}
         core.ledger.commit(lambda rows: [event], envelope=core.terms.envelope)
     return found
+
+
+def later_than_the_journal(core: Core) -> int:
+    """The newest commit that a trash entry names, when the journal does not come so far; else 0."""
+    last = max((int(number) for one in core.driver.trash() if (number := one.partition("-")[0]).isdigit() and len(number) < 19), default=0)
+    return last if last > core.sequence else 0
 
 
 def _layers(core: Core, do: bool) -> Iterator[str]:
@@ -65,12 +74,14 @@ def _layers(core: Core, do: bool) -> Iterator[str]:
 
 def _trash(core: Core, do: bool) -> Iterator[str]:
     """Names that are none of ours go to lost+found; a restore that cannot be kept is promised no more."""
+    with core.reading() as rows:
+        claimed = {trash.entry_name(row["sequence"], row["id"]) for row in trash.every(rows) if row["kind"] == "layer"}
     for entry in core.driver.trash():
-        number = entry.partition("-")[0]
-        if not (number.isascii() and number.isdigit()) or int(number) > core.sequence:
-            if do:
-                core.driver.lose_other("trash", entry)
-            yield f"trash/{entry}: no deletion claims it; to lost+found"
+        if entry in claimed or was_thrown(core, entry):
+            continue
+        if do:
+            core.driver.lose_other("trash", entry)
+        yield f"trash/{entry}: no deletion claims it; to lost+found"
     for row in list(missing_trash(core)):
         entry = trash.entry_name(row["sequence"], row["id"])
         if do:

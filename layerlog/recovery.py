@@ -14,7 +14,7 @@ from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
 from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
-from layerlog.eventstore.errors import InUse, NoSpace, OutcomeUnknown, StoreError
+from layerlog.eventstore.errors import CommitUnknown, InUse, NoSpace, OutcomeUnknown, StoreError
 from layerlog.eventstore.leases import describe
 from layerlog.eventstore.position import boot_id
 from layerlog.network import refuse_network
@@ -310,9 +310,7 @@ def _half_done(core: Core) -> set[str]:
         thrown = [row for row in trash.every(rows) if row["kind"] == "layer"]
     claimed = {trash.entry_name(row["sequence"], row["id"]) for row in thrown if row["kept"]}
     for entry in entries:
-        number = entry.partition("-")[0]
-        ours = number.isascii() and number.isdigit() and int(number) <= core.ledger.sequence  # else gc's, for lost+found
-        if entry not in claimed and ours:
+        if entry not in claimed and was_thrown(core, entry):  # else it is for recover, or gc
             driver.free(entry)
     return (placed & {row["id"] for row in thrown}) | staged
 
@@ -331,6 +329,22 @@ def _sync_names(core: Core) -> None:
         if folder == os.path.dirname(folder):
             break
         folder = os.path.dirname(folder)
+
+
+def was_thrown(core: Core, entry: str) -> bool:
+    """Whether the commit that a trash entry names deleted its layer, as far as can be told: history may have been folded away.
+
+    In a journal that is older than what it stands beside, a copy that somebody put back, it did something else, or is not there.
+    """
+    number, _, layer_id = entry.partition("-")
+    if not (number.isascii() and number.isdigit()) or not 0 < int(number) <= core.ledger.sequence:
+        return False
+    try:
+        events = core.ledger.commit_at(int(number)).events
+    except CommitUnknown:  # so is HistoryCompacted
+        return True
+    kinds = ("LayerDeleted", "StoreWiped", "StoreMigrated")
+    return any(event["type"] in kinds and event.get("id", layer_id) == layer_id for event in events)
 
 
 def remember_boot(folder: str) -> None:
