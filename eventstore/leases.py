@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOTE_BYTES_MAX = 4096
+GONE = "the store was moved or migrated, or its disk taken away; open it anew"
 ROOM = ".room"
 """A file without bytes, made with the folder: leases of a full disk are locks of its bytes."""
 
@@ -126,7 +127,7 @@ class Leases:
             return disk.open_to_write(path, os.O_CREAT)
         except FileNotFoundError:
             if not os.path.isdir(os.path.dirname(self.folder)):
-                raise JournalError(f"{os.path.dirname(self.folder)} is gone: the store was moved or migrated; open it anew") from None
+                raise JournalError(f"{os.path.dirname(self.folder)} is gone: {GONE}") from None
             disk.make_folders(self.folder)
             os.close(disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT))
             return disk.open_to_write(path, os.O_CREAT)

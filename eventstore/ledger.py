@@ -15,10 +15,11 @@ import time
 import weakref
 
 from layerlog.eventstore import codec
-from layerlog.eventstore.errors import NoSpace, ReadOnlyStore, RetryMismatch, StaleVersion, StoreClosed
+from layerlog.eventstore.errors import JournalError, NoSpace, ReadOnlyStore, RetryMismatch, StaleVersion, StoreClosed
 from layerlog.eventstore.group import Group, Seat
 from layerlog.eventstore.history import History
 from layerlog.eventstore.journal import Journal
+from layerlog.eventstore.leases import GONE
 from layerlog.eventstore.requests import Committed, Exclusive, Reading, Request, fail, requests_in
 from layerlog.eventstore.rows import Overlay, Rows
 from layerlog.eventstore.state import Meta, State, fold_commit, key_row, legible
@@ -203,7 +204,10 @@ class Ledger(History):
         if self.read_only:
             raise ReadOnlyStore
         if self._writer is None:
-            self._writer = Journal.open(self.folder, durable=self.durable)
+            try:
+                self._writer = Journal.open(self.folder, durable=self.durable)
+            except FileNotFoundError as gone:
+                raise JournalError(f"{self.folder} is gone: {GONE}") from gone
         return self._writer
 
     def _run(self, batch: list[Seat]) -> None:

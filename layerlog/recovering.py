@@ -22,7 +22,7 @@ from layerlog.eventstore.segments import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from layerlog.mount_states import reconcile
 from layerlog.projections import trash
 from layerlog.projections.items import every
-from layerlog.recovery import _clear, _half_done, settle, was_thrown
+from layerlog.recovery import _clear, _half_done, in_words, settle, was_thrown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def recover_all(core: Core, *, do: bool = True) -> list[str]:
     checkpoint that a replay does not give may be the only one that knows. Afterwards the ledger knows whether it has any.
     """
     core.ledger.read_through()
-    found = [f"layer {layer_id}: {', '.join(steps)}" for layer_id, steps in getattr(core, "recovered", ())]
+    found = [f"layer {layer_id}: {in_words(steps)}" for layer_id, steps in getattr(core, "recovered", ())]
     told = len(found)  # in a commit, when the store was opened
     if core.ledger.has_damage():
         return [*found, "the journal has damaged records: nothing more is settled before it is salvaged"]
@@ -69,7 +69,7 @@ def _layers(core: Core, do: bool) -> Iterator[str]:
         return
     for layer_id in sorted(_half_done(core) | dead):
         if steps := settle(core, layer_id):
-            yield f"layer {layer_id}: {', '.join(steps)}"
+            yield f"layer {layer_id}: {in_words(steps)}"
 
 
 def _trash(core: Core, do: bool) -> Iterator[str]:

@@ -37,6 +37,15 @@ COMPACT_LEASE = ".compact"
 MIGRATE_LEASE = ".migrate"
 LOSING = "move to lost+found"
 """What the lease of a layer says that no record claims, while it is put aside: who dies over it leaves it where it is."""
+_WORDS = {
+    UNMOUNT: "a mount that nobody counted was taken away",
+    SWAP: "the contents that were committed are in place",
+    DISCARD: "half-made contents removed",
+    DROP_OLD: "the contents before removed",
+    REMOVE: "its folder removed, which no record claims",
+    PUT_ASIDE: "put into the trash, as its deletion says",
+    FREE: "freed, as its deletion says",
+}
 TOLD_MAX = 1000
 """Layers of which a commit tells what recovery did."""
 
@@ -101,12 +110,17 @@ def _write_down(core: Core, done: list[tuple[str, list[str]]], notes: dict[str, 
 
     It comes after the effects, which the journal had asked for already; where the disk takes no more, they are done all the same.
     """
-    did = [f"layer {layer_id}: {', '.join(steps)}{_left_by(notes.get(layer_id))}" for layer_id, steps in done]
+    did = [f"layer {layer_id}: {in_words(steps)}{_left_by(notes.get(layer_id))}" for layer_id, steps in done]
     if len(did) > TOLD_MAX:
         did = [*did[:TOLD_MAX], f"and {len(did) - TOLD_MAX} more layers"]
     event = {"type": "StoreMended", "tool": "recovery", "did": did}
     with suppress(OSError, NoSpace, OutcomeUnknown):
         core.ledger.commit(lambda rows: [event], envelope=core.terms.envelope, reserve=True)
+
+
+def in_words(steps: list[str]) -> str:
+    """What was done to a layer, for people."""
+    return "; ".join(_WORDS[step] for step in steps)
 
 
 def _left_by(note: Row | None) -> str:

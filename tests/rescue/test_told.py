@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 from layerlog import Store
 from layerlog.cli.main import main
 from layerlog.eventstore import position
+from layerlog.eventstore.errors import JournalError
 from tests.crash import children, seams
 from tests.layerlog.builders import tar
 from tests.layerlog.litter import left_behind
@@ -53,7 +55,7 @@ def test_what_was_settled_when_the_store_was_opened_is_one_commit(root: Path, ca
     assert commit.actor == "the next one"
     assert event["tool"] == "recovery"
     assert len(event["did"]) == 1
-    assert event["did"][0].startswith(f"layer {half_made}: discard; left by ")
+    assert event["did"][0].startswith(f"layer {half_made}: half-made contents removed; left by ")
     with Store(root) as store:
         assert store.sequence == commit.sequence, "there was nothing to do, and nothing is written"
     assert main(["layerlog", "--graph", str(root), "log", half_made[:12], "--json"]) == 0
@@ -62,7 +64,7 @@ def test_what_was_settled_when_the_store_was_opened_is_one_commit(root: Path, ca
 
 def test_recover_does_not_tell_it_twice_and_an_undo_does_not_count_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layerlog", "--graph", str(root), "recover"]) == 0
-    assert ": discard" in capsys.readouterr().out
+    assert ": half-made contents removed" in capsys.readouterr().out
     with Store(root) as store:
         assert len(mended(store)) == 1
         store.undo(last=1)
@@ -123,3 +125,19 @@ def test_what_was_deleted_after_the_copy_comes_back_from_the_trash(tmp_path: Pat
     with Store(root) as store:
         assert Path(store.mount("box"), "written").read_text() == "by a program"
         store.unmount("box")
+
+
+def test_a_disk_that_is_taken_away_while_the_store_is_open_is_told_by_a_typed_error(tmp_path: Path) -> None:
+    Store(tmp_path / "root", driver="vfs").close()
+    with Store(tmp_path / "root") as store:
+        os.rename(tmp_path / "root", tmp_path / "elsewhere")
+        with pytest.raises(JournalError, match="is gone: the store was moved"):
+            store.create_layer()
+        with pytest.raises(JournalError, match="is gone: the store was moved"):
+            store.import_layer(io.BytesIO(tar({"a": b"a"})))
+        assert not (tmp_path / "root").exists()
+        os.rename(tmp_path / "elsewhere", tmp_path / "root")
+        store.create_layer(names=["back"])
+    with Store(tmp_path / "root") as store:
+        assert [one.names for one in store.layers()] == [["back"]]
+        assert left_behind(store) == []
