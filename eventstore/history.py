@@ -33,6 +33,8 @@ class History:
     _closed: bool
     _fold: Fold
     _fold_version: int
+    _reader: Journal
+    """That of the ledger, for what it found damaged."""
 
     @property
     def sequence(self) -> int:
@@ -73,6 +75,16 @@ class History:
                     yield Commit(frame)
                 elif (frame.sequence <= after) if reverse else (frame.sequence > last):
                     return
+        finally:
+            journal.close()
+
+    def read_through(self) -> None:
+        """Read every frame that is kept: then ``has_damage`` knows, too, of what lies before the checkpoints."""
+        journal = self._read_journal()
+        try:
+            for _ in journal.frames(journal.start()):
+                pass
+            self._reader.damage.update(journal.damage)
         finally:
             journal.close()
 

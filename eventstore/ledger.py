@@ -374,16 +374,6 @@ class Ledger(History):
         """Replace the payload of the frame there by one of equal length (FORMAT.md §4); durable. Only inside ``exclusively``."""
         overwrite_payload(self._reader, segment, offset, payload)
 
-    def read_through(self) -> None:
-        """Read every frame that is kept: then ``has_damage`` knows, too, of what lies before the checkpoints."""
-        journal = Journal.open(self.folder, read_only=True, durable=self.durable)
-        try:
-            for _ in journal.frames(journal.start()):
-                pass
-            self._reader.damage.update(journal.damage)
-        finally:
-            journal.close()
-
     def has_damage(self) -> bool:
         """Whether records are lost, met now or when checkpoints were made: what seems unclaimed may be claimed by one of them."""
         return self._state.lost > 0 or any(not found.mended for found in self._reader.damage.values())
