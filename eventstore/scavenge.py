@@ -65,7 +65,7 @@ class Scavenger(Reader):
             self.reach_back(0)
 
     def _id_of_frames(self, listing: list[tuple[int, int, str]]) -> bytes:
-        """The first half of the journal's ID, which every frame carries; zeros for the other half."""
+        """The journal's ID by its first half, which every frame carries; zeros for the other half where nothing beside it has that."""
         tags: Counter[bytes] = Counter()
         for _, _, name in listing:
             with open(os.path.join(self.segments_folder, name), "rb") as file:
@@ -79,10 +79,18 @@ class Scavenger(Reader):
                 fd = os.open(os.path.join(self.segments_folder, name), os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     if next_whole(fd, 0, os.fstat(fd).st_size, tag, 1) is not None:
-                        return tag + bytes(8)
+                        return next((one for one in self._ids_beside() if one.startswith(tag)), tag + bytes(8))
                 finally:
                     os.close(fd)
         raise JournalError(f"nothing in {self.segments_folder} can be read")
+
+    def _ids_beside(self) -> Iterator[bytes]:
+        """Journal IDs that the position and checkpoints name."""
+        with suppress(OSError), open(os.path.join(self.folder, POSITION), "rb") as file:
+            raw = file.read(BYTES)
+            if decode(raw, raw[32:48], raw[16:32]) is not None:
+                yield raw[32:48]
+        yield from (footer[20:36] for _, footer in _footers(self.folder))
 
     def items(self) -> Iterator[Frame | Damage]:
         """Every frame with a readable payload, and what is damaged between them, in order."""
@@ -201,20 +209,9 @@ def rows_of(runs: list[Run]) -> tuple[Table, int]:
 def orphaned_runs(folder: str, of: bytes = b"") -> list[Run]:
     """The newest chain of runs of a ledger whose journal is gone: *of* the journal with that ID, or of the one that most of them name."""
     by_journal: dict[bytes, int] = {}
-    try:
-        names = sorted(os.listdir(os.path.join(folder, CHECKPOINTS)))
-    except FileNotFoundError:
-        return []
-    for name in names:
-        try:
-            with open(os.path.join(folder, CHECKPOINTS, name), "rb") as file:
-                file.seek(-256, os.SEEK_END)
-                footer = file.read()
-        except OSError:
-            continue
-        if of and footer[20:36] != of:
-            continue
-        by_journal[footer[20:36]] = max(by_journal.get(footer[20:36], 0), int.from_bytes(footer[44:52], "little"))
+    for _, footer in _footers(folder):
+        if not of or footer[20:36] == of:
+            by_journal[footer[20:36]] = max(by_journal.get(footer[20:36], 0), int.from_bytes(footer[44:52], "little"))
     for journal_id, _ in sorted(by_journal.items(), key=lambda one: -one[1]):
         reader = Reader(folder, read_only=True, durable=True)
         reader.id = journal_id
@@ -222,6 +219,18 @@ def orphaned_runs(folder: str, of: bytes = b"") -> list[Run]:
         if found:
             return found
     return []
+
+
+def _footers(folder: str) -> Iterator[tuple[str, bytes]]:
+    """Name and last bytes of each file among the checkpoints (FORMAT.md §6)."""
+    try:
+        names = sorted(os.listdir(os.path.join(folder, CHECKPOINTS)))
+    except FileNotFoundError:
+        return
+    for name in names:
+        with suppress(OSError), open(os.path.join(folder, CHECKPOINTS, name), "rb") as file:
+            file.seek(-256, os.SEEK_END)
+            yield name, file.read()
 
 
 def genesis_copy(folder: str) -> bytes:

@@ -45,6 +45,7 @@ _WORDS = {
     REMOVE: "its folder removed, which no record claims",
     PUT_ASIDE: "put into the trash, as its deletion says",
     FREE: "freed, as its deletion says",
+    LOSING: "moved to lost+found, since no record claims it",
 }
 TOLD_MAX = 1000
 """Layers of which a commit tells what recovery did."""

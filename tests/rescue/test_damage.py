@@ -140,6 +140,17 @@ def test_each_kind_of_damage(prepared: tuple[Path, str], tmp_path: Path, name: s
     run(prepared, tmp_path, (damage,), capsys, offered=True)
 
 
+@pytest.mark.parametrize("first", [world.last_segment_gone, world.load_record])
+def test_a_journal_that_no_header_names_is_known_by_what_lies_beside_it(
+    prepared: tuple[Path, str], tmp_path: Path, first: world.Damage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Position and checkpoints count, although frames carry half of the journal's ID only."""
+    talk = run(prepared, tmp_path, (first, world.every_segment_header), capsys, offered=False)
+    assert "lost: commit" in talk
+    if first is world.load_record:
+        assert state(tmp_path / "store") == state(prepared[0] / "store")
+
+
 @pytest.mark.parametrize("damage", [world.load_record, world.container_record, world.delete_record, world.record_header])
 def test_what_only_a_checkpoint_knows_is_still_there_after_recover(
     prepared: tuple[Path, str], tmp_path: Path, damage: world.Damage, capsys: pytest.CaptureFixture[str]
