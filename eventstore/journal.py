@@ -224,6 +224,7 @@ class Journal(Reader):
         if self.position.flags & POISONED or self._poisoned == self.position.segment:
             self._open_segment(segments.WHY_POISONED, 0)
         else:
+            disk.unlink(os.path.join(self.segments_folder, segments.ASIDE))
             self._publish_clean()
 
     def _publish_clean(self) -> None:
@@ -285,6 +286,7 @@ class Journal(Reader):
         if self.durable and before is not None and before.sequence > ending.end.sequence:
             tail.keep_lost_end(self, before)
         self.position = ending.end
+        disk.unlink(os.path.join(self.segments_folder, segments.ASIDE))
         if (known := tail.known_last(self)) > ending.end.sequence:
             tail.note_cut(self, ending.end, known)
         self._use_tail()

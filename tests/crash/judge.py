@@ -88,7 +88,8 @@ def judge(root: str, driver: str, expected: Expected, first: int, last: int, ful
         with Store(root, driver=driver) as store:
             faults = _records(store, expected.states[first : last + 1], full)
             faults += contents(store, expected)
-            faults += leftovers(store)
+            # A segment that was being written goes with the next change: the judge looks for it after that.
+            faults += [one for one in leftovers(store) if not one.endswith("journal/next.new")]
             faults += checked(store)
     except (StoreError, OSError) as error:
         return [f"refused to open: {type(error).__name__}: {error}"]
