@@ -64,7 +64,7 @@ def contents(core: Core, quick: bool) -> Iterator[Finding]:
         layers = every(rows, "layer")
         chains = {row["id"]: layer_rows.chain(rows, row["id"]) for row in layers}  # of other stores, too: read, and never mended
     sound: set[str] = set()
-    whole_tars = foretold(core, layers)
+    whole_tars = foretold(core, layers) - outrun(core, layers, chains)
     trees: dict[str, Path] = {}  # of the layer looked at last: the next one often stands on it
     by_id = {row["id"]: row for row in reversed(layers)}  # one's own hides that of another store
     for row in layers:
@@ -107,6 +107,21 @@ def foretold(core: Core, layers: list[Row]) -> set[str]:
                 empty.discard(layer_id)
                 found.add(layer_id)
     return found
+
+
+def outrun(core: Core, layers: list[Row], chains: dict[str, list[str]]) -> set[str]:
+    """IDs of layers below which one was filled after them: a driver that copies gave them what that held before."""
+    late = {row["id"] for row in layers if row["generation"]}
+    suspects = {layer_id: late.intersection(below) for layer_id, below in chains.items() if not late.isdisjoint(below)}
+    filled: dict[str, int] = {}
+    before = 0
+    for commit in core.ledger.history() if suspects else ():
+        before = before or commit.sequence - 1
+        for event in commit.events:
+            if event["type"] in ("LayerCreated", "LayerDiffApplied"):
+                filled[event["id"]] = commit.sequence
+    # Of two that compaction folded away nobody knows which was the first: their headers are not relied upon.
+    return {one for one, below in suspects.items() if max(filled.get(under, before) for under in below) > filled.get(one, 0)}
 
 
 def _flagged(row: Row, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -82,7 +82,8 @@ def test_hostile_arguments(full: Door, cs: Door, name: str, tmp_path: Path) -> N
             arguments = ["box"] * max(command.least, 1)
             arguments[place] = word
             watched.run(name, *arguments)
-    watched.run(name, *["box"] * 40)
+    if not name.startswith("delete"):  # which deletes it once, as the original does, and then says that it is unknown
+        watched.run(name, *["box"] * 40)
 
 
 @pytest.mark.parametrize("name", [name for name in (*MODULES, *FRIENDLY_MODULES) if name not in LEFT_OUT])

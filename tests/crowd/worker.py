@@ -110,7 +110,8 @@ class Worker:
         pick = self.random.choice
         images, layers, thrown = self.store.images(), self.store.layers(), self.store.trash()
         image, layer = (pick(images).id if images else ""), (pick(layers).id if layers else "")
-        owned = {box.layer for box in self.store.containers()}
+        owned = {entry.row["row"]["layer"] for entry in thrown if entry.kind == "container"}  # which may come back meanwhile
+        owned |= {box.layer for box in self.store.containers()}
         bare = [one.id for one in layers if one.id not in owned]  # an image on a container's layer would lose it with the container
         seed = self.random.randrange(10**6)
         crowded = len(layers) > LAYERS_MAX

@@ -69,6 +69,16 @@ def test_what_the_tar_alone_would_not_show_is_found_in_the_tree(store: Store, ch
     assert found(store, quick=True) == []
 
 
+def test_a_layer_that_is_filled_after_one_that_stands_on_it_makes_neither_look_damaged(store: Store) -> None:
+    store.create_layer(id="P")
+    folder = made_and_filled(store, "C", "P", {"own": b"c"})
+    store.apply_diff("P", io.BytesIO(tar(TWO)))
+    store.import_layer(io.BytesIO(tar({"three": b"x"})), "C", id="D")
+    assert found(store) == []
+    (folder / "own").unlink()
+    assert [one.id for one in found(store)] == ["C"]
+
+
 def test_layers_above_a_modified_one_are_not_told_the_same_again(store: Store) -> None:
     made_and_filled(store)
     made_and_filled(store, "M", "L", {"three": b"x"})
