@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from layerlog.core import Core
 from layerlog.decide.common import need
@@ -158,11 +158,16 @@ def _write(folder: str, file: str, data: bytes, top: str = "") -> None:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     beside = f"{path}.{os.urandom(6).hex()}"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as written:
-        written.write(data)
-        written.flush()
-        os.fsync(fd)
-    durable.rename(beside, path)
+    try:
+        with open(fd, "wb") as written:
+            written.write(data)
+            written.flush()
+            os.fsync(fd)
+        durable.rename(beside, path)
+    except BaseException:
+        with suppress(FileNotFoundError):  # renamed already
+            os.unlink(beside)
+        raise
     above = os.path.dirname(path)
     durable.sync_folder(above)
     while top and above != top:

@@ -255,18 +255,24 @@ class Bench:
                         yield f"{where}, then a power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
 
     def stubborn_session(self, name: str, recorder: power.Recorder) -> Callable[[Callable[[Any], None]], None]:
-        """Each step that fails is tried once more, but for one of which nobody knows whether it failed."""
+        """Each step that fails is tried once more, with the same dice, but for one of which nobody knows whether it failed."""
 
         def run(say: Callable[[Any], None]) -> None:
             seams.install(recorder)
             store = self.opened(name)
+            rolled: random.Random = os.urandom.__self__  # type: ignore[attr-defined]  # children.py
             with suppress(OutcomeUnknown):
                 for step in operations.steps(name):
+                    state, before = rolled.getstate(), store.sequence
                     try:
                         step(store)
                     except OutcomeUnknown:
                         raise
-                    except StoreError:
+                    except StoreError as failed:
+                        if store.sequence > before:  # it is committed, and what was to follow failed: once more would be twice
+                            raise OutcomeUnknown(sequence=store.sequence, cause=failed) from failed
+                        if not store.leases.files():  # else the same ID is still in work
+                            rolled.setstate(state)  # the judge knows the IDs that it gives
                         step(store)
                 recorder.acknowledge(store.sequence)
             with suppress(StoreError):
