@@ -23,7 +23,7 @@ from tests.crowd.model import Model
 from tests.crowd.worker import digest_of, state_of
 from tests.layerlog.litter import left_behind
 
-SECONDS = float(os.environ.get("LAYERLOG_CROWD_SECONDS", "20"))
+SECONDS = float(os.environ.get("LAYERLOG_CROWD_SECONDS", "60"))
 PROCESSES = int(os.environ.get("LAYERLOG_CROWD_PROCESSES", "16"))
 THREADS = 4
 HUNG_SECONDS = 300
