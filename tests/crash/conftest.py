@@ -55,7 +55,7 @@ def pytest_report_header() -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The numbers of CRASH.md: states judged, by kind and driver; those of controls, which must fail, left out."""
-    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    reports = [report for found in terminalreporter.stats.values() for report in found if getattr(report, "when", "") == "teardown"]
     counts: dict[str, dict[str, int]] = {}
     for kind, driver, states in (value for report in reports for name, value in report.user_properties if name == "states"):
         row = counts.setdefault(kind, {})
