@@ -61,9 +61,7 @@ def cuts(bench: Bench, name: str, most: int, every: int = 1, share: int = 1, see
             for which, disk in power.states(cut, most, dice):
                 if share > 1 and dice.randrange(share):
                     continue
-                bench.clear()
-                disk.write_to(bench.root, leave_out=frozenset((b"run",)))
-                if faults := bench.judged(reference, said, booted=True):
+                if faults := bench.judged_after_cut(disk, reference, said):
                     step = f"step {cut.place - len(before)} of {len(after)} of the next process"
                     yield f"{where}, then a power cut before {step}, {which}", faults
 

@@ -227,10 +227,14 @@ class Bench:
             for which, disk in power.states(cut, most, dice):
                 if every > 1 and dice.randrange(every):
                     continue
-                self.clear()
-                disk.write_to(self.root, leave_out=frozenset((b"run",)))
-                if faults := self.judged(reference, said, booted=True):
+                if faults := self.judged_after_cut(disk, reference, said):
                     yield f"{name}: power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
+
+    def judged_after_cut(self, disk: power.Disk, reference: Reference, said: list[Any]) -> list[str]:
+        """What is wrong with a disk that a power cut left, after the boot."""
+        self.clear()
+        disk.write_to(self.root, leave_out=frozenset((b"run",)))
+        return self.judged(reference, said, booted=True)
 
     def dropped(self, name: str, most: int, every: int = 1, seed: int = SEED) -> Iterator[tuple[str, list[str]]]:
         """Let each *every*-th flush fail and lose what it should have flushed; the caller tries once more; then cut the power."""
@@ -249,9 +253,7 @@ class Bench:
             for cut in power.cuts(start, ended.said[0]):
                 said = [] if cut.acknowledged is None else [min(cut.acknowledged, reference.start + last)]
                 for which, disk in power.states(cut, most, dice) if said or cut.place == len(ended.said[0]) else ():
-                    self.clear()
-                    disk.write_to(self.root, leave_out=frozenset((b"run",)))
-                    if faults := self.judged(reference, said, booted=True):
+                    if faults := self.judged_after_cut(disk, reference, said):
                         yield f"{where}, then a power cut before step {cut.place} of {len(ended.said[0])}, {which}", faults
 
     def stubborn_session(self, name: str, recorder: power.Recorder) -> Callable[[Callable[[Any], None]], None]:

@@ -24,6 +24,8 @@ from tests.rescue.test_damage import follow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from layerlog.records import Container
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -80,22 +82,33 @@ def test_an_ordinary_boot_writes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         assert store.sequence == before
 
 
+def written_box(store: Store) -> Container:
+    """A container that a program wrote into."""
+    box = store.create_container(names=["box"])
+    Path(store.mount(box.id), "written").write_text("by a program")
+    store.unmount(box.id)
+    return box
+
+
+def put_back(yesterday: Path, root: Path) -> None:
+    """An older copy of the records in the place of today's."""
+    shutil.rmtree(root / "vfs-layerlog")
+    world.copy(yesterday, root / "vfs-layerlog")
+
+
 def test_an_older_copy_of_the_journal_is_told_by_the_trash_and_nothing_of_today_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody put yesterday's records back beside today's layers, and worked on."""
     root = tmp_path / "root"
     with Store(root, driver="vfs") as store:
-        box = store.create_container(names=["box"])
-        Path(store.mount(box.id), "written").write_text("by a program")
-        store.unmount(box.id)
+        box = written_box(store)
     world.copy(root / "vfs-layerlog", tmp_path / "yesterday")
     with Store(root) as store:
         store.create_layer()
         store.delete_container(box.id)
         made_today = store.import_layer(io.BytesIO(tar({"a": b"a" * 600})))
-    shutil.rmtree(root / "vfs-layerlog")
-    world.copy(tmp_path / "yesterday", root / "vfs-layerlog")
+    put_back(tmp_path / "yesterday", root)
     assert main(["layerlog", "--graph", str(root), "recover"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "next: layerlog journal salvage"
     with Store(root) as store:
@@ -113,14 +126,11 @@ def test_an_older_copy_of_the_journal_is_told_by_the_trash_and_nothing_of_today_
 def test_what_was_deleted_after_the_copy_comes_back_from_the_trash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
     with Store(root, driver="vfs") as store:
-        box = store.create_container(names=["box"])
-        Path(store.mount(box.id), "written").write_text("by a program")
-        store.unmount(box.id)
+        box = written_box(store)
     world.copy(root / "vfs-layerlog", tmp_path / "yesterday")
     with Store(root) as store:
         store.delete_container(box.id)
-    shutil.rmtree(root / "vfs-layerlog")
-    world.copy(tmp_path / "yesterday", root / "vfs-layerlog")
+    put_back(tmp_path / "yesterday", root)
     follow(root, [], capsys)
     with Store(root) as store:
         assert Path(store.mount("box"), "written").read_text() == "by a program"
