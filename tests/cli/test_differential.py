@@ -321,7 +321,7 @@ def _shown(line: str, found: tuple[int, str, str]) -> tuple[int, object, str]:
 
 
 @pytest.mark.parametrize("driver", ["vfs", "overlay"])
-def test_a_ref_that_is_not_there_is_the_parent_and_for_a_base_layer_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
+def test_a_ref_that_is_not_there_is_the_parent_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
     with opened_pair(tmp_path, driver, monkeypatch) as pair:
         pair.same("import-layer", "-i", "L1", stdin=FIRST)
         pair.same("import-layer", "-i", "L2", "L1", stdin=SECOND)

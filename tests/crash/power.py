@@ -13,6 +13,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from layerlog.drivers import syscalls
 from tests.crash.seams import SYNCS, Watcher
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ DROPPED = "dropped"
 """A flush that failed: the pages of that file (None: of every file) are clean in memory and never reach the disk."""
 _ATTRIBUTES = frozenset(("chmod", "fchmod", "chown", "fchown", "lchown", "utime", "setxattr", "removexattr"))
 _CONTENTS = frozenset(("sendfile", "copy_file_range", "ftruncate", "truncate", "posix_fallocate", "clone_file"))
+_RENAMES = ("rename", "exchange")
 Change = tuple[Any, ...]
 
 
@@ -79,6 +81,9 @@ class Recorder(Watcher):
         elif name in ("rename", "replace"):
             old, new = _place(args[0], kwargs.get("src_dir_fd")), _place(args[1], kwargs.get("dst_dir_fd"))
             self.trace.append(("rename", *old, *new))
+        elif name == "renameat2":
+            kind = "exchange" if args[4] & syscalls.RENAME_EXCHANGE else "rename"
+            self.trace.append((kind, *_place(args[1], _folder_fd(args[0])), *_place(args[3], _folder_fd(args[2]))))
         elif name in ("unlink", "remove", "rmdir"):
             self.trace.append(("gone", *_place(args[0], folder_fd)))
         elif name in ("mkdir", "mknod", "mkfifo"):
@@ -101,6 +106,11 @@ def _there(name: Any, folder_fd: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _folder_fd(number: int) -> int | None:
+    """None for the working directory (AT_FDCWD)."""
+    return number if number >= 0 else None
 
 
 def _place(path: Any, folder_fd: int | None) -> tuple[int, bytes]:
@@ -207,6 +217,11 @@ class Disk:
             _, old_folder, old, new_folder, new = change
             if old in self.names.get(old_folder, {}):
                 self.names.setdefault(new_folder, {})[new] = self.names[old_folder].pop(old)
+        elif kind == "exchange":
+            _, old_folder, old, new_folder, new = change
+            if old in self.names.get(old_folder, {}) and new in self.names.get(new_folder, {}):
+                ours, theirs = self.names[old_folder], self.names[new_folder]
+                ours[old], theirs[new] = theirs[new], ours[old]
 
     def write_to(self, root: str, leave_out: frozenset[bytes]) -> None:
         """Make these files below *root*, which must not exist; what was on a tmpfs (*leave_out*, at the top) is gone."""
@@ -256,7 +271,7 @@ def is_flushed(change: Change, number: int) -> bool:
     kind = change[0]
     if kind in ("write", "contents", "attributes"):
         return bool(change[1] == number)
-    return bool(number == change[1] or (kind == "rename" and number == change[3]))
+    return bool(number == change[1] or (kind in _RENAMES and number == change[3]))
 
 
 def _flushed(pending: list[Change], sync: Change) -> list[Change]:
@@ -266,11 +281,15 @@ def _flushed(pending: list[Change], sync: Change) -> list[Change]:
     sources: set[tuple[int, bytes]] = set()
     found: list[Change] = []
     for one in reversed(pending):
-        named = (one[1], one[2]) if one[0] == "name" else (one[3], one[4]) if one[0] == "rename" else None
-        if is_flushed(one, sync[1]) or named in sources:
+        named = {(one[1], one[2])} if one[0] in ("name", "exchange") else set()
+        if one[0] in _RENAMES:
+            named.add((one[3], one[4]))
+        if is_flushed(one, sync[1]) or named & sources:
             found.append(one)
             if one[0] == "rename":
                 sources.add((one[1], one[2]))
+            elif one[0] == "exchange":
+                sources |= named
     return found[::-1]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from layerlog import Store
 from layerlog.cli.main import main
-from tests.crash import children, seams
+from tests.crash import children, power, seams
 from tests.rescue import world
 from tests.rescue.test_damage import follow, state
 
@@ -75,7 +75,7 @@ class Bench:
         def run(say: Callable[[Any], None]) -> None:
             seams.install(watcher)
             say(main(["layerlog", "--graph", str(self.root), *self.words]))
-            say(watcher.calls)
+            say(watcher.trace if isinstance(watcher, power.Recorder) else watcher.calls)
 
         return run
 
