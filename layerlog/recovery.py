@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
-from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
+from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, LOSE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import CommitUnknown, InUse, NoSpace, OutcomeUnknown, StoreError
 from layerlog.eventstore.leases import describe
@@ -35,7 +35,7 @@ SWEEP_LEASE = ".sweep"
 SANDBOX_LEASE = ".sandbox-"
 COMPACT_LEASE = ".compact"
 MIGRATE_LEASE = ".migrate"
-LOSING = "move to lost+found"
+LOSING = LOSE
 """What the lease of a layer says that no record claims, while it is put aside: who dies over it leaves it where it is."""
 _WORDS = {
     UNMOUNT: "a mount that nobody counted was taken away",
@@ -45,7 +45,7 @@ _WORDS = {
     REMOVE: "its folder removed, which no record claims",
     PUT_ASIDE: "put into the trash, as its deletion says",
     FREE: "freed, as its deletion says",
-    LOSING: "moved to lost+found, since no record claims it",
+    LOSE: "moved to lost+found, since no record claims it",
 }
 TOLD_MAX = 1000
 """Layers of which a commit tells what recovery did."""
@@ -196,6 +196,7 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
         placed=driver.exists(layer_id),
         kept=bool(thrown and thrown["kept"]),
         in_trash=bool(entry) and driver.in_trash(entry),
+        strange=not note and not entry,
     )
     return seen, entry
 
@@ -214,6 +215,8 @@ def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
         core.driver.sync_places()  # before the lease goes: it alone tells that nobody claims what a power cut could bring back
     elif step == PUT_ASIDE:
         put_aside(core, layer_id, entry)
+    elif step == LOSE:
+        lose_unclaimed(core, layer_id)
     elif step == FREE:
         core.driver.free(entry)
 
@@ -251,7 +254,7 @@ def after_failure(core: Core, lease: Lease, error: BaseException, note: Row | No
         lease.abandon()
         return
     try:
-        settle_held(core, lease, note)
+        settle_held(core, lease, note or {"doing": "what just failed"})
     except (StoreError, OSError):
         lease.abandon()
 

@@ -5,15 +5,15 @@ Five questions, each answered by exactly one row whatever was found; a test walk
 
 from __future__ import annotations
 
-UNMOUNT, SWAP, DISCARD, DROP_OLD, REMOVE, PUT_ASIDE, FREE, NOTHING = (
-    "unmount", "swap", "discard", "drop old", "remove", "put aside", "free", "",
+UNMOUNT, SWAP, DISCARD, DROP_OLD, REMOVE, PUT_ASIDE, LOSE, FREE, NOTHING = (
+    "unmount", "swap", "discard", "drop old", "remove", "put aside", "move to lost+found", "free", "",
 )  # fmt: skip
 
 
 class Seen:
     """What is known about an ID."""
 
-    __slots__ = ("claimed", "committed", "counted", "in_trash", "kept", "mounted", "placed", "staged", "superseded")
+    __slots__ = ("claimed", "committed", "counted", "in_trash", "kept", "mounted", "placed", "staged", "strange", "superseded")
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class Seen:
         placed: bool,
         kept: bool,
         in_trash: bool,
+        strange: bool,
     ) -> None:
         self.mounted = mounted
         """The kernel shows a mount of this layer."""
@@ -46,6 +47,8 @@ class Seen:
         """The last delete of this ID promised that it can be restored, and no later commit freed its contents."""
         self.in_trash = in_trash
         """The trash entry of its last delete is there."""
+        self.strange = strange
+        """No deletion of this ID is known, and its dead lease does not say what was done: who made what is there is unknown."""
 
 
 class Row:
@@ -76,9 +79,10 @@ TABLE = (
     Row("O4", OLD, NOTHING, superseded=True, placed=False, claimed=True),
     Row("P1", PLACE, NOTHING, placed=False),
     Row("P2", PLACE, NOTHING, placed=True, claimed=True),
-    Row("P3", PLACE, REMOVE, placed=True, claimed=False, kept=False),
+    Row("P3", PLACE, REMOVE, placed=True, claimed=False, kept=False, strange=False),
     Row("P4", PLACE, PUT_ASIDE, placed=True, claimed=False, kept=True, in_trash=False),
     Row("P5", PLACE, REMOVE, placed=True, claimed=False, kept=True, in_trash=True),
+    Row("P6", PLACE, LOSE, placed=True, claimed=False, kept=False, strange=True),
     Row("T1", TRASH, NOTHING, in_trash=False),
     Row("T2", TRASH, NOTHING, in_trash=True, kept=True),
     Row("T3", TRASH, FREE, in_trash=True, kept=False),
