@@ -175,6 +175,8 @@ def note_cut(journal: Reader, end: Position, known: int) -> None:
     folder = os.path.join(journal.folder, QUARANTINE)
     disk.make_folder(folder)
     disk.write_beside(os.path.join(folder, CUT), f"{end.segment} {end.offset} {end.sequence} {known}".encode(), durable=journal.durable)
+    if journal.durable:
+        disk.sync_folder(journal.folder)
 
 
 def find_cut(journal: Reader) -> None:

@@ -140,6 +140,7 @@ def _finish(folder: str) -> None:
 def _keep_old(folder: str, old: str) -> None:
     quarantine = os.path.join(folder, QUARANTINE)
     disk.make_folder(quarantine)
+    disk.sync_folder(folder)  # also where somebody else, who died, had made it
     kept = os.path.join(quarantine, f"journal-{time.time_ns()}")
     for name in os.listdir(quarantine):  # what says that the old one was cut off
         if name == CUT or name.startswith(f"{LOST}-"):

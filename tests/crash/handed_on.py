@@ -48,7 +48,7 @@ def cuts(bench: Bench, name: str, most: int, every: int = 1, share: int = 1, see
         bench.fresh(name)
         start = power.Disk.of(bench.root)
         dead = children.run(lambda say, place=place: bench.session(name, Killed(place, say))(say))  # type: ignore[misc]
-        ended = children.run(next_one(bench, name, reference), seed=3)
+        ended = children.run(next_one(bench, name, reference))  # the same dice: the judge knows the IDs that it gives
         where = f"{name}: killed at call {place} of {len(reference.calls)}"
         if dead.status != children.KILLED or ended.status or not ended.said:
             yield where, [f"ended with {dead.status} and {ended.status}: {dead.trace}{ended.trace[-700:]}"]
