@@ -21,6 +21,7 @@ import pytest
 
 from tests.cli.conftest import FrontDoor, Result
 from tests.cli.sequences import FIRST, SECOND, Chances, questions
+from tests.seeds import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,6 @@ pytestmark = [
 ]
 
 
-SEED = int(os.environ.get("LAYERLOG_TEST_SEED", "0"))
 SECONDS = float(os.environ.get("LAYERLOG_TEST_SECONDS", "11"))
 TAR = FIRST
 
@@ -337,7 +337,7 @@ def test_a_ref_that_is_not_there_is_the_parent_or_nothing(tmp_path: Path, monkey
 @pytest.mark.parametrize("driver", ["vfs", "overlay"])
 def test_generated_sequences_lead_to_the_same_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
     """As many steps as the time allows: LAYERLOG_TEST_SECONDS per driver, LAYERLOG_TEST_SEED for another sequence."""
-    seed = SEED or random.SystemRandom().randrange(1, 10**6)
+    seed = seed_of("LAYERLOG_TEST_SEED")
     ends = time.monotonic() + SECONDS
     chances = Chances(random.Random(seed), driver)
     with opened_pair(tmp_path, driver, monkeypatch) as pair:

@@ -22,6 +22,7 @@ from layerlog import Store
 from tests.crowd.model import Model
 from tests.crowd.worker import digest_of, state_of
 from tests.layerlog.litter import left_behind
+from tests.seeds import seed_of
 
 SECONDS = float(os.environ.get("LAYERLOG_CROWD_SECONDS", "60"))
 PROCESSES = int(os.environ.get("LAYERLOG_CROWD_PROCESSES", "16"))
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def test_a_crowd_under_a_rain_of_sigkills(tmp_path: Path) -> None:
     root, run_root, log = tmp_path / "root", tmp_path / "run", tmp_path / "log"
     Store(root, run_root, "vfs").close()
-    seed = random.randrange(10**6)
+    seed = seed_of("LAYERLOG_CROWD_SEED")
     print(f"seed {seed}")
     born, ended = rain(root, run_root, log, seed)
     with Store(root, run_root) as store:

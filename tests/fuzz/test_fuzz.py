@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from tests.fuzz import shapes
 from tests.fuzz.harness import Case, Way
 from tests.fuzz.images import ImageCase
 from tests.fuzz.run import run_seed
+from tests.seeds import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def case() -> Iterator[Case]:
 
 
 def in_a_time_box(one: Callable[[int], None], seconds: float) -> None:
-    seed = int(os.environ.get("LAYERLOG_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 2**60)
+    seed = seed_of("LAYERLOG_FUZZ_SEED")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

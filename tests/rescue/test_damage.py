@@ -24,6 +24,7 @@ from layerlog import Store
 from layerlog.cli.main import main
 from tests.layerlog.litter import left_behind
 from tests.rescue import world
+from tests.seeds import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +170,7 @@ def test_what_only_a_checkpoint_knows_is_still_there_after_recover(
 def test_pairs_of_damages(prepared: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In an order that the seed gives, so that part of a long run is a sample of the whole."""
     pairs = list(itertools.permutations(world.kinds(prepared[1]), 2))
-    seed = int(os.environ.get("LAYERLOG_RESCUE_SEED", random.randrange(10**6)))
+    seed = seed_of("LAYERLOG_RESCUE_SEED")
     random.Random(seed).shuffle(pairs)
     faults = []
     for number, pair in enumerate(pairs if LONG else pairs[:PAIRS]):
