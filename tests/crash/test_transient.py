@@ -104,6 +104,29 @@ def test_a_transient_container_is_whole_or_gone_after_a_kill(bench: Bench, boot:
     assert not wrong, told(wrong)
 
 
+def test_a_deletion_cut_short_in_the_trash_is_finished_after_a_boot_that_took_its_lease_away(bench: Bench) -> None:
+    if bench.driver == "overlay" and not LONG:
+        return
+    before, calls = undisturbed(bench)
+    bench.kind, met = "transient, killed, then a boot", 0
+    for place in range(len(calls) // 2, len(calls)):
+        bench.fresh()
+        assert children.run(life(bench, seams.Killer(place))).status == children.KILLED
+        own = os.path.join(bench.root, f"{bench.driver}-layerlog")
+        if not any(entry.endswith(passing) for passing in os.listdir(os.path.join(own, "volatile")) for entry in trash_of(bench)):
+            continue
+        met += 1
+        shutil.rmtree(os.path.join(own, "leases"))
+        assert not (found := faults(bench, before, True)), f"killed at call {place} of {len(calls)}, {calls[place]}: {found}"
+    assert met
+
+
+def trash_of(bench: Bench) -> list[str]:
+    """Entries of the trash."""
+    with Store(bench.root, driver=bench.driver, read_only=True) as store:
+        return store.driver.trash()
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_a_call_of_it_that_fails_leaves_nothing(bench: Bench, number: int) -> None:
     if bench.driver == "overlay" and not LONG:
