@@ -83,9 +83,7 @@ def test_a_tool_whose_power_is_cut_is_run_again_and_comes_to_the_same_end(
     prepared: tuple[Path, str], memory: Path, tool: str, capsys: pytest.CaptureFixture[str], later_boot: Callable[[], None]
 ) -> None:
     bench = Bench(prepared, memory, tool, capsys)
-    bench.fresh()
-    assert children.run(bench.session(seams.Watcher())).said[:1] == [0]
-    wanted = bench.end()
+    _, wanted = bench.undisturbed()
     for where in cut_short(bench, power.Recorder(), DISKS):
         later_boot()
         if tool == "journal import":
@@ -157,9 +155,7 @@ def test_control_a_journal_that_is_put_in_place_without_a_flush_is_caught(
     prepared: tuple[Path, str], memory: Path, capsys: pytest.CaptureFixture[str], later_boot: Callable[[], None]
 ) -> None:
     bench = Bench(prepared, memory, "journal salvage", capsys)
-    bench.fresh()
-    assert children.run(bench.session(seams.Watcher())).said[:1] == [0]
-    wanted, caught = bench.end(), 0
+    (_, wanted), caught = bench.undisturbed(), 0
     for _ in cut_short(bench, power.Recorder(forget="all"), 12):
         later_boot()
         try:
@@ -174,9 +170,7 @@ def test_a_tool_whose_call_fails_says_so_and_comes_to_the_same_end_when_run_agai
     prepared: tuple[Path, str], tmp_path: Path, tool: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = Bench(prepared, tmp_path, tool, capsys)
-    bench.fresh()
-    calls = children.run(bench.session(seams.Watcher())).said[1]
-    wanted = bench.end()
+    calls, wanted = bench.undisturbed()
     for number, lasting, place in failing(calls):
         bench.fresh()
         failed = children.run(bench.session(seams.Failer(place, number, lasting)))

@@ -79,6 +79,13 @@ class Bench:
 
         return run
 
+    def undisturbed(self) -> tuple[list[tuple[str, int]], dict[Any, Any]]:
+        """The calls of a run that nothing happens to, and what there is in the end."""
+        self.fresh()
+        ended = children.run(self.session(seams.Watcher()))
+        assert (ended.status, ended.said[:1]) == (0, [0]), ended.trace
+        return ended.said[1], self.end()
+
     def end(self) -> dict[Any, Any]:
         """Follow what the commands say; what there is then."""
         follow(self.root, self.sources, self.capsys)
@@ -100,12 +107,7 @@ def test_a_tool_that_is_killed_and_run_again_comes_to_the_same_end(
     prepared: tuple[Path, str], tmp_path: Path, tool: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = Bench(prepared, tmp_path, tool, capsys)
-    bench.fresh()
-    undisturbed = children.run(bench.session(seams.Watcher()))
-    assert undisturbed.status == 0, undisturbed.trace
-    status, calls = undisturbed.said
-    assert status == 0
-    wanted = bench.end()
+    calls, wanted = bench.undisturbed()
     every = 1 if LONG else len(calls) // KILLS
     for number, place in enumerate(range(every // 2, len(calls), every)):
         bench.fresh()
@@ -122,9 +124,7 @@ def test_one_that_is_killed_twice_does_so_too(
     prepared: tuple[Path, str], tmp_path: Path, tool: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = Bench(prepared, tmp_path, tool, capsys)
-    bench.fresh()
-    calls = children.run(bench.session(seams.Watcher())).said[1]
-    wanted = bench.end()
+    calls, wanted = bench.undisturbed()
     first, second = (7, 5) if LONG else (len(calls) // 2, len(calls) // 3)
     for place in range(first // 2, len(calls), first):
         bench.fresh()
