@@ -83,7 +83,7 @@ def settle(folder: str) -> None:
         there = os.path.isdir(os.path.join(folder, SEGMENTS))
         disk.rename(meanwhile, os.path.join(aside, SEGMENTS) if there else os.path.join(folder, SEGMENTS))
         disk.sync_folder(folder)
-    if _switched(aside):
+    if _switched(folder):
         _finish(folder)
     else:
         shutil.rmtree(aside)
@@ -102,16 +102,23 @@ def must_be_as_planned(folder: str, in_place: bool) -> None:
         raise MendingCutShort
 
 
-def _switched(aside: str) -> bool:
-    """Whether the copy of the genesis stands beside another journal than its own."""
-    mine = _journal_id(os.path.join(aside, GENESIS))
-    if not mine:
+def _switched(folder: str) -> bool:
+    """Whether the journal that the copy of the genesis aside is of is in place, or another lies aside with it: the old one."""
+    aside = os.path.join(folder, ASIDE)
+    new = _journal_id(os.path.join(aside, GENESIS))
+    if not new:
         return False
+    lying = _first_segment(os.path.join(aside, SEGMENTS))
+    return new == _journal_id(_first_segment(os.path.join(folder, SEGMENTS))) or bool(lying and new != _journal_id(lying))
+
+
+def _first_segment(folder: str) -> str:
+    """Its path; empty where there is none."""
     try:
-        names = segments.listing(os.path.join(aside, SEGMENTS))
+        names = segments.listing(folder)
     except FileNotFoundError:
-        return True
-    return bool(names) and mine != _journal_id(os.path.join(aside, SEGMENTS, names[0][2]))
+        return ""
+    return os.path.join(folder, names[0][2]) if names else ""
 
 
 def _journal_id(path: str) -> bytes:
