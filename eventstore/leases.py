@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOTE_BYTES_MAX = 4096
+_WORD_CHARACTERS_MAX = (1024, 256, 64)
+"""Of each word of a note that is too long, tried in this order; a character takes up to 12 bytes."""
 GONE = "the store was moved or migrated, or its disk taken away; open it anew"
 ROOM = ".room"
 """A file without bytes, made with the folder: leases of a full disk are locks of its bytes."""
@@ -238,8 +240,19 @@ def _write_note(fd: int, note: dict[str, Any]) -> None:
 
 
 def _put_note(fd: int, note: dict[str, Any]) -> None:
-    data = json.dumps(note).encode()[:NOTE_BYTES_MAX]
-    disk.pwrite_all(fd, data.ljust(len(_raw_note(fd)), b" "), 0)
+    disk.pwrite_all(fd, _encoded(note).ljust(len(_raw_note(fd)), b" "), 0)
+
+
+def _encoded(note: dict[str, Any]) -> bytes:
+    """A note as it is written: where it is too long, its words are shortened and what recovery needs is whole."""
+    data = json.dumps(note).encode()
+    for most in _WORD_CHARACTERS_MAX:
+        if len(data) <= NOTE_BYTES_MAX:
+            break
+        words = {name: f"{word[:most]}…" for name, word in note.items() if isinstance(word, str) and len(word) > most}
+        data = json.dumps({**note, **words}).encode()
+    assert len(data) <= NOTE_BYTES_MAX, "a note is a few words and numbers"
+    return data
 
 
 def _raw_note(fd: int) -> bytes:

@@ -107,7 +107,8 @@ class Filled:
     def place(self) -> None:
         """Make the contents durable and rename them into place. What is left is the commit."""
         self.staged.sync()
-        self.lease.sync()  # after a power cut it alone tells that what is placed was never committed
+        # After a power cut it alone tells that what is placed was never committed; there may have been no room for it at first.
+        self.lease.rewrite({"doing": self.doing, **self.core.holder_note()})
         self.core.driver.place(self.layer_id)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

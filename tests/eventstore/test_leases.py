@@ -131,3 +131,15 @@ def test_a_lease_can_be_had_on_a_full_disk_but_not_noted_in(leases: Leases, monk
         if names:
             with pytest.raises(DiskError):
                 lease.sync()
+
+
+def test_the_words_of_a_note_that_is_too_long_are_shortened_and_what_recovery_needs_is_whole(leases: Leases) -> None:
+    words = {"program": "b" * 300, "actor": "\N{GRINNING FACE}" * 5000, "command": "c" * 5000}
+    note = {"doing": "apply-diff", "generation": 3, "pid": 17, **words}
+    with leases.take("layer") as lease:
+        lease.rewrite(note)
+        shown = leases.holders()["layer"]
+    assert {name: shown[name] for name in ("doing", "generation", "pid")} == {"doing": "apply-diff", "generation": 3, "pid": 17}
+    assert shown["actor"] == "\N{GRINNING FACE}" * 256 + "…"
+    assert shown["command"] == "c" * 256 + "…"
+    assert shown["program"] == "b" * 256 + "…"
