@@ -17,7 +17,7 @@ from layerlog.blob_keeping import putting
 from layerlog.decide import layers as decide
 from layerlog.decide.lending import is_hollow, lowers, lowers_from
 from layerlog.eventstore import disk
-from layerlog.eventstore.errors import ContentsDamaged, DuplicateID, LayerUnknown
+from layerlog.eventstore.errors import ContentsDamaged, DuplicateID, JournalError, LayerUnknown
 from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import get
 
@@ -67,6 +67,7 @@ class Filled:
                 ensure_created(self.core, self.parent)  # before we share its lease: making its folders takes that lease alone
                 stack.enter_context(self.core.lease(self.parent, self.doing, shared=True, wait=True))
             stack.enter_context(putting(self.core))
+            make_way(self.core, self.layer_id, self.wait)
             self.lease = stack.enter_context(self.core.lease(self.layer_id, self.doing, wait=self.wait))
             self._stack = stack.pop_all()
         return self
@@ -117,6 +118,22 @@ class Filled:
                 self.core.after_failure(self.lease, error)
         finally:
             self._stack.__exit__(kind, error, trace)
+
+
+def make_way(core: Core, layer_id: str, wait: bool = False) -> None:
+    """Move to lost+found what stands where a new layer is to come and no record claims: it would be replaced, or removed with the layer.
+
+    Under a lease that says only that: whoever finds it dead moves it, too. Raises InUse, JournalError while the journal has a gap.
+    """
+    if not core.driver.exists(layer_id) or core.has_layer(layer_id):
+        return
+    from layerlog.recovery import LOSING, lose_unclaimed
+
+    with core.lease(layer_id, LOSING, wait=wait) as lease:
+        if core.ledger.has_damage():
+            raise JournalError(f"the journal has damaged records: one may claim what stands at {core.driver.path(layer_id)}")
+        lease.sync()
+        lose_unclaimed(core, layer_id)
 
 
 def give_owners(staged: Staged, over: dict[str, Any] | None, row: dict[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import random
 import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,11 @@ from layerlog import Store
 from layerlog.decide import settling
 from layerlog.decide.settling import QUESTIONS, TABLE, Seen, rows_for
 from layerlog.eventstore import position
+from layerlog.eventstore.errors import InvalidArchive
 from tests.crash import children, power, seams
+from tests.crash.conftest import LONG
 from tests.crash.laboratory import SEED
+from tests.layerlog.builders import tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,5 +131,29 @@ def gc_of(bench: Bench, watcher: seams.Watcher) -> Callable[[Callable[[Any], Non
             store.gc()
         say(watcher.calls)
         say(watcher.trace if isinstance(watcher, power.Recorder) else [])
+
+    return run
+
+
+@pytest.mark.parametrize("archive", [tar({"ours": b"ours"}), b"no archive" * 100], ids=["good", "bad"])
+def test_an_import_under_the_id_of_what_no_record_claims_removes_nothing_wherever_it_is_killed(bench: Bench, archive: bytes) -> None:
+    unclaimed(bench)
+    calls = children.run(import_over(bench, archive, seams.Watcher())).said[0]
+    wrong, _ = wrong_with_what_is_unclaimed(bench, booted=False)
+    faults = [f"undisturbed: {one}" for one in wrong]
+    for place in range(0, len(calls), 1 if LONG else 3):
+        unclaimed(bench)
+        assert children.run(import_over(bench, archive, seams.Killer(place))).status == children.KILLED
+        wrong, _ = wrong_with_what_is_unclaimed(bench, booted=False)
+        faults += [f"killed at call {place}, {calls[place]}: {one}" for one in wrong]
+    assert not faults, faults[:5]
+
+
+def import_over(bench: Bench, archive: bytes, watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
+    def run(say: Callable[[Any], None]) -> None:
+        seams.install(watcher)
+        with Store(bench.root, driver=bench.driver) as store, suppress(InvalidArchive):
+            store.import_layer(io.BytesIO(archive), id=STRANGE)
+        say(watcher.calls)
 
     return run
