@@ -1,23 +1,32 @@
 """How does a mounted overlay layer get its next generation? Its upper folder must stay; what lies in it changes place.
 
 As the original, which unpacks into the upper folder of a live mount: who looks meanwhile may see either, and files that
-are open stay what they were. Each step can be repeated after a crash, because the staged folder tells which is next:
-while ``diff`` is there, old entries leave; when it is called ``diff.coming``, new ones arrive; then staging goes.
+are open stay what they were; what a program makes between the two moves, and under a name that arrives, gives way. Each step can be
+repeated after a crash, because the staged folder tells which is next: while ``diff`` is there, old entries leave; when it is
+called ``diff.coming``, new ones arrive; then staging goes.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from layerlog.drivers import durable
 
 _COMING, _LEAVING = "diff.coming", "diff.leaving"
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
+_TRIES = 20
 
 
 def begun(staging: str) -> bool:
-    """Whether a ``swap_contents`` was cut short here: it alone can go on, mounted or not."""
-    return any(os.path.isdir(os.path.join(staging, name)) for name in (_COMING, _LEAVING))
+    """Whether a ``swap_contents`` was cut short here: it alone can go on, mounted or not.
+
+    What is staged without a ``diff`` has given away its contents, and only its removal is missing.
+    """
+    if any(os.path.isdir(os.path.join(staging, name)) for name in (_COMING, _LEAVING)):
+        return True
+    return os.path.isdir(staging) and not os.path.isdir(os.path.join(staging, "diff"))
 
 
 def swap_contents(staging: str, layer: str) -> None:
@@ -40,6 +49,20 @@ def swap_contents(staging: str, layer: str) -> None:
 
 def _move_all(source: str, target: str) -> None:
     for name in os.listdir(source):
-        durable.rename(os.path.join(source, name), os.path.join(target, name))
+        _move(os.path.join(source, name), os.path.join(target, name))
     for folder in (source, target):
         durable.sync_folder(folder)
+
+
+def _move(path: str, place: str) -> None:
+    """Rename; what somebody made meanwhile under that name gives way."""
+    for _ in range(_TRIES):
+        try:
+            durable.rename(path, place)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            durable.remove_tree(place)
+        else:
+            return
+    durable.rename(path, place)

@@ -14,13 +14,14 @@ from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
 from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, LOSE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
-from layerlog.eventstore.errors import CommitUnknown, InUse, NoSpace, OutcomeUnknown, StoreError
+from layerlog.eventstore.errors import CommitUnknown, InUse, NoSpace, OutcomeUnknown, Pinned, StoreError
 from layerlog.eventstore.leases import describe
+from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.position import boot_id
 from layerlog.network import refuse_network
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import get
-from layerlog.volatile_layers import end_volatile
+from layerlog.volatile_layers import end_volatile, is_volatile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SWEEP_LEASE = ".sweep"
 """Held by what touches more layers than leases can be open for; IDs never start with a dot."""
 SANDBOX_LEASE = ".sandbox-"
 COMPACT_LEASE = ".compact"
+SETTLED = "settled"
+"""The file that says for which boot all was settled; locked by who is at it."""
 MIGRATE_LEASE = ".migrate"
 LOSING = LOSE
 """What the lease of a layer says that no record claims, while it is put aside: who dies over it leaves it where it is."""
@@ -65,13 +68,18 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     Returns what was done, by ID. Cheap when nothing happened: one directory listing. Settles nothing
     while the journal has a gap: what looks unclaimed may be claimed by the damaged part.
     """
+    if core.settled_boot() == boot_id().hex():
+        return _recover(core, booted=False)
+    refuse_network(core.root)  # it may have been moved there
+    with FileLock(core.folder(SETTLED)):  # one at a time: whoever is done may make what ends with a boot, and we would end it
+        return _recover(core, booted=core.settled_boot() != boot_id().hex())
+
+
+def _recover(core: Core, booted: bool) -> list[tuple[str, list[str]]]:
     notes = core.leases.dead_notes()
     suspects = list(notes)
-    booted = core.settled_boot() != boot_id().hex()
     if not suspects and not booted:
         return []
-    if booted:
-        refuse_network(core.root)  # it may have been moved there
     with core.ledger.exclusively():
         pass  # what the dead wrote and did not publish counts from here on
     if os.path.isdir(core.folder("mending.new")):
@@ -85,7 +93,7 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
         from layerlog.migrating import settle_migration
 
         settle_migration(core)
-    _end_sandboxes(core, suspects, booted)
+    staying = _end_sandboxes(core, suspects, booted)
     _end_compaction(core, suspects, booted)
     layers = {one for one in suspects if not one.startswith(".")}
     if booted or SWEEP_LEASE in suspects:
@@ -95,7 +103,7 @@ def recover(core: Core) -> list[tuple[str, list[str]]]:
     done = [(layer_id, settle(core, layer_id)) for layer_id in sorted(layers)]
     if collect_if_idle(core) is not None:
         for one in suspects:
-            if one.startswith("."):
+            if one.startswith(".") and one not in staying:
                 _clear(core, one)
     if booted:
         _sync_names(core)
@@ -184,7 +192,7 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None
     entry = trash.entry_name(thrown["sequence"], layer_id) if thrown else ""
-    if not thrown and row is None:  # a deletion of the run journal, which keeps nothing (transient.py)
+    if not thrown and row is None and is_volatile(core, layer_id):  # a deletion of the run journal, which keeps nothing
         entry = next((one for one in driver.trash() if one.partition("-")[2] == layer_id), "")
     seen = Seen(
         mounted=driver.mounted(layer_id),
@@ -287,20 +295,28 @@ def newest_trash(core: Core, layer_id: str) -> Row | None:
         return trash.get(rows, "layer", seen["sequence"], layer_id) if seen and seen["id"] == layer_id else None
 
 
-def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> None:
-    """Sandboxes whose holder is dead are deleted; after a boot that is every one, and every volatile container."""
+def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> set[str]:
+    """Sandboxes whose holder is dead are deleted; after a boot that is every one, and every volatile container.
+
+    The leases of those that stay for now: pinned ones, and ones whose layer somebody is reading.
+    """
     dead = [one for one in suspects if one.startswith(SANDBOX_LEASE)]
     if not dead and not booted:
-        return
+        return set()
     from layerlog.sandbox import remove_sandbox
 
     gone = [one.removeprefix(SANDBOX_LEASE) for one in dead]
     if booted:
-        holders = core.leases.holders()
         bound = [one.id for one in core.containers() if one.flags.get("Sandbox") or one.flags.get("Volatile")]
+        holders = core.leases.holders()  # a sandbox has its lease before it is there
         gone += [one for one in bound if SANDBOX_LEASE + one not in holders]
+    staying = set()
     for container_id in gone:
-        remove_sandbox(core, container_id)
+        try:
+            remove_sandbox(core, container_id)
+        except (InUse, Pinned):
+            staying.add(SANDBOX_LEASE + container_id)
+    return staying
 
 
 def _end_compaction(core: Core, suspects: list[str], booted: bool) -> None:
@@ -367,7 +383,7 @@ def was_thrown(core: Core, entry: str) -> bool:
 
 def remember_boot(folder: str) -> None:
     """Written in place: half of it is another boot, and then all is settled once more."""
-    fd = disk.open_to_write(os.path.join(folder, "settled"), os.O_CREAT | os.O_TRUNC)
+    fd = disk.open_to_write(os.path.join(folder, SETTLED), os.O_CREAT | os.O_TRUNC)
     try:
         disk.write_all(fd, boot_id().hex().encode())
     finally:

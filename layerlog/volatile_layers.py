@@ -52,6 +52,11 @@ def mark_volatile(core: Core, layer_id: str, container_id: str) -> None:
         os.close(fd)
 
 
+def is_volatile(core: Core, layer_id: str) -> bool:
+    """Whether a run journal, of whichever boot, made this layer, and its end was not written down yet."""
+    return os.path.exists(core.folder(VOLATILE, layer_id))
+
+
 def unmark_volatile(core: Core, layer_id: str) -> None:
     disk.unlink(core.folder(VOLATILE, layer_id))
 

@@ -320,8 +320,11 @@ class Bench:
         faults: list[str] = ended.said[1] if len(ended.said) > 1 else [f"the judge fell: {ended.trace or ended.status}"]
         return faults
 
-    def stops(self, name: str, partial: bool = True, every: int = 1, last: int = 0) -> Iterator[tuple[str, list[str]]]:
-        """Kill at each *every*-th call (of the *last* so many), and in the middle of writes; yields what was wrong, place by place."""
+    def stops(self, name: str, partial: bool = True, every: int = 1, last: int = 0, boot: bool = False) -> Iterator[tuple[str, list[str]]]:
+        """Kill at each *every*-th call (of the *last* so many), and in the middle of writes; yields what was wrong, place by place.
+
+        *boot*: after one, which takes all mounts away, the next process looks.
+        """
         reference = self.reference(name)
         for place, (call, size) in enumerate(reference.calls):
             if (place - SEED + 1) % every or (last and place < len(reference.calls) - last):
@@ -331,13 +334,16 @@ class Bench:
                 parts += sorted({1, size // 2, size - 1, *(edge for edge in (512, 4096) if edge < size)})
             for part in parts:
                 self.fresh(name)
-                self.kind = "killed in a write" if part else "killed"
+                self.kind = "killed in a write" if part else "killed, then a boot" if boot else "killed"
                 ended = children.run(self.session(name, seams.Killer(place, part)))
                 where = f"{name}: killed at call {place} of {len(reference.calls)}, {call}" + (f", {part} bytes in" if part else "")
                 if ended.status != children.KILLED:
                     yield where, [f"was not killed but ended with {ended.status}: {ended.trace}"]
                     continue
-                if faults := self.judged(reference, ended.said):
+                if boot:
+                    unmount_below(self.root)
+                    shutil.rmtree(os.path.join(self.root, "run"))
+                if faults := self.judged(reference, ended.said, booted=boot):
                     yield where, faults
 
 

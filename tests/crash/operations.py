@@ -91,6 +91,11 @@ def _save(store: Store) -> None:
     list(store.diff("middle", compression=2))
 
 
+def _apply_to_mounted(store: Store) -> None:
+    store.mount("other")
+    store.apply_diff("other", io.BytesIO(world.MIDDLE))
+
+
 def _mount_twice(store: Store) -> None:
     store.mount("blank")
     store.mount("blank")
@@ -105,6 +110,7 @@ OPERATIONS: dict[str, Operation] = {
     "apply a diff of every kind": lambda store: store.apply_diff("middle-copy", io.BytesIO(world.EVERY_KIND)),
     "apply_diff to an empty layer": lambda store: store.apply_diff("blank", io.BytesIO(world.OTHER)),
     "apply_diff to a filled layer": lambda store: store.apply_diff("other", io.BytesIO(world.MIDDLE)),
+    "apply_diff to a mounted layer": _apply_to_mounted,
     "create_image": lambda store: store.create_image(
         "middle", id="new", names=["app:2"], big_data={"manifest": b"{}", "note": b"n" * 3000}
     ),

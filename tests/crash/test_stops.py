@@ -22,6 +22,14 @@ def test_a_killed_operation_is_wholly_there_or_wholly_absent(bench: Bench, name:
     assert not faults, told(faults)
 
 
+@pytest.mark.parametrize("name", ["apply_diff to a mounted layer", "mount and unmount", "sandbox", "delete_container", "wipe", "shutdown"])
+def test_a_boot_after_the_kill_finds_it_so_too(bench: Bench, name: str) -> None:
+    if bench.driver == "vfs" and not LONG:
+        return
+    faults = list(bench.stops(name, partial=False, every=1 if LONG else 7, boot=True))
+    assert not faults, told(faults)
+
+
 @pytest.mark.parametrize("name", ["create_layer", "set_big_data"])
 def test_a_write_that_was_cut_short_counts_for_nothing(bench: Bench, name: str) -> None:
     faults = list(bench.stops(name, partial=True))

@@ -10,6 +10,7 @@ import pytest
 from layerlog import Store
 from layerlog.drivers import durable
 from layerlog.drivers.contents_swap import begun, swap_contents
+from layerlog.drivers.overlay import Overlay
 from tests.layerlog.builders import tar
 
 
@@ -52,6 +53,41 @@ def test_a_swap_that_is_cut_short_at_any_rename_ends_the_same_when_repeated(
     assert not staging.exists()
     swap_contents(str(staging), str(layer))
     assert _tree(layer / "diff") == wanted
+
+
+def test_what_has_given_away_its_contents_and_waits_for_its_removal_never_takes_the_place_of_a_layer(tmp_path: Path) -> None:
+    driver = Overlay(str(tmp_path))
+    driver.setup()
+    driver.create("a", [])
+    Path(driver.own_tree("a"), "theirs").write_text("x")
+    staging = Path(driver.home, "staging", "a")
+    (staging / "work").mkdir(parents=True)
+    driver.swap("a")
+    assert _tree(Path(driver.own_tree("a"))) == {"theirs": "x"}
+    assert not staging.exists()
+
+
+@pytest.mark.parametrize("made", ["folder", "file"])
+def test_what_a_program_makes_between_the_two_moves_gives_way_to_what_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    staging, layer = tmp_path / "staging", tmp_path / "layer"
+    for name in ("new/one", "other"):
+        (staging / "diff" / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / "diff" / name).write_text(name)
+    (layer / "diff").mkdir(parents=True)
+
+    def rename(old: str, new: str) -> None:
+        real(old, new)
+        if new.endswith("coming"):
+            for name in ("new", "other"):
+                (layer / "diff" / name).write_text("theirs") if made == "file" else (layer / "diff" / name / "theirs").mkdir(parents=True)
+
+    real = durable.rename
+    monkeypatch.setattr(durable, "rename", rename)
+    swap_contents(str(staging), str(layer))
+    assert _tree(layer / "diff") == {"new/one": "new/one", "other": "other"}
+    assert not staging.exists()
 
 
 @pytest.mark.root
