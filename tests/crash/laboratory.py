@@ -132,9 +132,11 @@ class Bench:
     def failing_session(self, name: str, failer: seams.Failer) -> Callable[[Callable[[Any], None]], None]:
         """As ``session``; says the last commit acknowledged, or None for a typed error, and then what was wrong right after it.
 
-        After one EIO the same Store goes on with a change of its own, and a boot comes before the judge.
+        After one EIO the same Store goes on with a change of its own, and a boot comes before the judge. A disk that refuses everything
+        lets nothing be tidied up: what lies there is the next opener's.
         """
         alone = failer.number == errno.EIO and not failer.lasting
+        dead = failer.number == errno.EIO and failer.lasting
 
         def run(say: Callable[[Any], None]) -> None:
             seams.install(failer)
@@ -155,7 +157,7 @@ class Bench:
                     with suppress(StoreError):
                         store.close()
             failer.number = 0
-            if not unknown and failer.failed and Journal.exists(os.path.join(self.root, f"{self.driver}-layerlog")):
+            if not (unknown or dead) and failer.failed and Journal.exists(os.path.join(self.root, f"{self.driver}-layerlog")):
                 with Store(self.root, driver=self.driver, read_only=True) as looking:  # nobody has settled anything since
                     if not looking.leases.files():  # else recovery knows where to look
                         for fault in judge.leftovers(looking):
