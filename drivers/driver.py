@@ -140,6 +140,9 @@ class Driver(Protocol):
     def superseded(self) -> Names:
         """IDs whose generation before is still there after a ``swap`` that was cut short; ``swap`` again drops it."""
 
+    def swap_back(self, layer_id: str) -> None:
+        """Put the generation before back into its place, where nothing is now. Durable, repeatable."""
+
     def discard(self, layer_id: str) -> None:
         """Remove ``staging/<id>``, if there."""
 

@@ -238,14 +238,20 @@ class Home:
             return True
 
     def bring_back(self, entry: str, layer_id: str) -> None:
+        self._bring_back(self._trash(entry), layer_id)
+
+    def swap_back(self, layer_id: str) -> None:
+        self._bring_back(self._staging(_SUPERSEDED + layer_id), layer_id)
+
+    def _bring_back(self, aside: str, layer_id: str) -> None:
         with failing(self.name, "bringing back", layer_id):
             path = self.path(layer_id)
-            if not self._there(self._trash(entry)) and self._there(path):
+            if not self._there(aside) and self._there(path):
                 self._placed(layer_id)
                 return  # done before
-            self._move(self._trash(entry), path)
+            self._move(aside, path)
             self._placed(layer_id)
-            self._sync_folders(os.path.dirname(path), os.path.join(self.home, "trash"))
+            self._sync_folders(os.path.dirname(path), os.path.dirname(aside))
 
     def in_trash(self, entry: str) -> bool:
         return self._there(self._trash(entry))

@@ -94,6 +94,9 @@ class Null:
     def swap(self, layer_id: str) -> None:
         pass
 
+    def swap_back(self, layer_id: str) -> None:
+        pass
+
     def discard(self, layer_id: str) -> None:
         pass
 

@@ -24,6 +24,8 @@ NOTE_BYTES_MAX = 4096
 _WORD_CHARACTERS_MAX = (1024, 256, 64)
 """Of each word of a note that is too long, tried in this order; a character takes up to 12 bytes."""
 GONE = "the store was moved or migrated, or its disk taken away; open it anew"
+SHARED = "shared"
+"""In the note of who holds a lease shared."""
 ROOM = ".room"
 """A file without bytes, made with the folder: leases of a full disk are locks of its bytes."""
 
@@ -43,6 +45,20 @@ class Lease:
     def before(self) -> dict[str, Any]:
         """The note of a holder that died; empty when the lease was free. What it was doing must be settled first."""
         return self._before
+
+    def was_shared(self) -> bool:
+        """Whether that note is of one who shared it: others who do may live."""
+        return SHARED in self._before
+
+    def alone(self) -> bool:
+        """Have a shared lease alone, once others have let go of its file; False when it is a lease no longer. Reads ``before`` anew.
+
+        Waits. While a note is there that no sharer made, every other one who comes to it lets go at once.
+        """
+        ofd.unlock(self._fd)
+        ofd.lock(self._fd)
+        self._before = _read_note(self._fd)
+        return _is_named(self._fd, self.path)
 
     def note(self, note: dict[str, Any]) -> None:
         """Replace what others, and recovery after us, read of this lease."""
@@ -70,7 +86,7 @@ class Lease:
             return
         try:
             # Only an exclusive holder may remove the name: others may wait on this very file.
-            if ofd.lock(fd, wait=False) and _is_named(fd, self.path):
+            if (ofd.lock(fd, wait=False) or _is_last(fd)) and _is_named(fd, self.path):
                 disk.unlink(self.path)
         except DiskError:
             return  # the file stays as a dead lease that names nothing undone; the next to meet it removes it
@@ -101,7 +117,7 @@ class Leases:
 
         Raises: InUse when somebody else has it (unless *wait*).
         """
-        note = note or {}
+        note = {**(note or {}), **({SHARED: True} if shared else {})}
         path = os.path.join(self.folder, lease_id)
         self._wait_for_room(lease_id, shared, wait)
         while True:
@@ -218,6 +234,12 @@ def describe(note: dict[str, Any]) -> str:
     if note.get("doing"):
         what += f", {note['doing']}"
     return what
+
+
+def _is_last(fd: int) -> bool:
+    """Of sharers who let go at the same moment each sees the others: who looks again, without its share, is the last, or another is."""
+    ofd.unlock(fd)
+    return ofd.lock(fd, wait=False) and SHARED in _read_note(fd)  # else somebody had it alone meanwhile, and died
 
 
 def _is_named(fd: int, path: str) -> bool:

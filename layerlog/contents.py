@@ -230,6 +230,8 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
         if row is None:
             raise LayerUnknown(asked=one)
         if "contents" in row or "opened" in row:
+            if _found_when_settled(core, row, own):
+                continue
             where = core.driver.path(one) if "borrowed" not in row else f"{row['borrowed']['root']}/{core.driver_name}"
             raise ContentsDamaged(layer_id=one, path=where, why="the folder of this layer is missing")
         with nullcontext(own) if own and one == layer_id else core.lease(one, "make folders", wait=True) as lease:
@@ -240,6 +242,14 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
             except BaseException as error:
                 core.after_failure(lease, error)
                 raise
+
+
+def _found_when_settled(core: Core, row: dict[str, Any], own: Lease | None) -> bool:
+    """Whether the folder of a layer is there after all: it changes place in a swap, which who died in it left half made."""
+    if "borrowed" in row or core.is_read_only or (own and own.id == row["id"]):
+        return False
+    with core.lease(row["id"], "look", shared=True, wait=True):
+        return core.driver.found(row["id"])
 
 
 def _create(core: Core, row: dict[str, Any], chain: list[str]) -> None:

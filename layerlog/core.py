@@ -252,7 +252,7 @@ class Core(View):
         assert not wait or item_id not in held or (shared and held[item_id]), f"{doing}: this thread would wait for itself ({item_id})"
         lease = self.leases.take(item_id, note, shared=shared, wait=wait)
         if lease.before():
-            from layerlog.recovery import taken_over
+            from layerlog.taking_over import taken_over
 
             lease = taken_over(self, lease, note, shared, wait)
         before = held.get(item_id)

@@ -22,7 +22,7 @@ from layerlog.eventstore.segments import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from layerlog.mount_states import reconcile
 from layerlog.projections import trash
 from layerlog.projections.items import every
-from layerlog.recovery import _clear, _half_done, in_words, settle, was_thrown
+from layerlog.recovery import _clear, half_done, in_words, settle, was_thrown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def _layers(core: Core, do: bool) -> Iterator[str]:
         driver = core.driver
         yield from (f"layer {one}: to be settled" for one in sorted({*driver.staged(), *driver.superseded(), *dead}))
         return
-    for layer_id in sorted(_half_done(core) | dead):
+    for layer_id in sorted(half_done(core) | dead):
         if steps := settle(core, layer_id):
             yield f"layer {layer_id}: {in_words(steps)}"
 

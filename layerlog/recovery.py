@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
-from layerlog.decide.settling import DISCARD, DROP_OLD, FREE, LOSE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
+from layerlog.decide.settling import BRING_BACK, DISCARD, DROP_OLD, FREE, LOSE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import CommitUnknown, InUse, NoSpace, OutcomeUnknown, Pinned, StoreError
 from layerlog.eventstore.leases import describe
@@ -45,6 +45,7 @@ _WORDS = {
     SWAP: "the contents that were committed are in place",
     DISCARD: "half-made contents removed",
     DROP_OLD: "the contents before removed",
+    BRING_BACK: "the contents before brought back, since those that were committed are gone",
     REMOVE: "its folder removed, which no record claims",
     PUT_ASIDE: "put into the trash, as its deletion says",
     FREE: "freed, as its deletion says",
@@ -97,7 +98,7 @@ def _recover(core: Core, booted: bool) -> list[tuple[str, list[str]]]:
     _end_compaction(core, suspects, booted)
     layers = {one for one in suspects if not one.startswith(".")}
     if booted or SWEEP_LEASE in suspects:
-        layers |= _half_done(core)
+        layers |= half_done(core)
     if booted:
         end_volatile(core)
     done = [(layer_id, settle(core, layer_id)) for layer_id in sorted(layers)]
@@ -157,7 +158,10 @@ def settle(core: Core, layer_id: str) -> list[str]:
     except BaseException:
         lease.abandon()
         raise
-    lease.release()
+    if lease.before() and core.ledger.has_damage():
+        lease.abandon()  # its note is for when the journal is mended
+    else:
+        lease.release()
     return steps
 
 
@@ -191,6 +195,8 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
         thrown = newest_trash(core, layer_id)
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None
+    placed, staged, superseded = driver.exists(layer_id), layer_id in driver.staged(), layer_id in driver.superseded()
+    noted = note.get("generation", row["generation"] if row and staged and superseded and not placed else -1)  # in a swap: after the commit
     entry = trash.entry_name(thrown["sequence"], layer_id) if thrown else ""
     if not thrown and row is None and is_volatile(core, layer_id):  # a deletion of the run journal, which keeps nothing
         entry = next((one for one in driver.trash() if one.partition("-")[2] == layer_id), "")
@@ -198,10 +204,10 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
         mounted=driver.mounted(layer_id),
         counted=counted,
         claimed=row is not None or core.has_layer(layer_id),
-        committed=row is not None and 0 < row["generation"] == note.get("generation"),
-        staged=layer_id in driver.staged(),
-        superseded=layer_id in driver.superseded(),
-        placed=driver.exists(layer_id),
+        committed=row is not None and 0 < row["generation"] == noted,
+        staged=staged,
+        superseded=superseded,
+        placed=placed,
         kept=bool(thrown and thrown["kept"]),
         in_trash=bool(entry) and driver.in_trash(entry),
         strange=not note and not entry,
@@ -215,6 +221,8 @@ def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
         core.driver.unmount(layer_id)
     elif step in (SWAP, DROP_OLD):
         core.driver.swap(layer_id)
+    elif step == BRING_BACK:
+        core.driver.swap_back(layer_id)
     elif step == DISCARD:
         core.driver.discard(layer_id)
     elif step == REMOVE:
@@ -227,30 +235,6 @@ def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
         lose_unclaimed(core, layer_id)
     elif step == FREE:
         core.driver.free(entry)
-
-
-def taken_over(core: Core, lease: Lease, note: Row, shared: bool, wait: bool) -> Lease:
-    """A lease whose last holder may have died, taken by somebody with other plans: what it names is settled first."""
-    if lease.id.startswith(".") and lease.id != SWEEP_LEASE:
-        if not shared:
-            lease.note(note)
-        return lease
-    lease_id = lease.id
-    if shared:
-        lease.abandon()
-        settle(core, lease_id)  # unless others share it, who are alive
-        return core.leases.take(lease_id, note, shared=True, wait=wait)
-    try:
-        if lease_id == SWEEP_LEASE:
-            for layer_id in sorted(_half_done(core)):
-                settle(core, layer_id)
-        else:
-            settle_held(core, lease)
-        lease.note(note)
-    except BaseException:
-        lease.abandon()
-        raise
-    return lease
 
 
 def after_failure(core: Core, lease: Lease, error: BaseException, note: Row | None = None) -> None:
@@ -332,7 +316,7 @@ def _end_compaction(core: Core, suspects: list[str], booted: bool) -> None:
             finish(core)
 
 
-def _half_done(core: Core) -> set[str]:
+def half_done(core: Core) -> set[str]:
     """After a boot or a dead sweep: what is staged, and what was deleted and is still in place. Frees trash that nothing claims.
 
     Files are listed before rows are read: a delete commits before it puts anything into the trash.

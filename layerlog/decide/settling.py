@@ -5,8 +5,8 @@ Five questions, each answered by exactly one row whatever was found; a test walk
 
 from __future__ import annotations
 
-UNMOUNT, SWAP, DISCARD, DROP_OLD, REMOVE, PUT_ASIDE, LOSE, FREE, NOTHING = (
-    "unmount", "swap", "discard", "drop old", "remove", "put aside", "move to lost+found", "free", "",
+UNMOUNT, SWAP, DISCARD, DROP_OLD, BRING_BACK, REMOVE, PUT_ASIDE, LOSE, FREE, NOTHING = (
+    "unmount", "swap", "discard", "drop old", "bring back", "remove", "put aside", "move to lost+found", "free", "",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ class Seen:
         self.claimed = claimed
         """A layer record with this ID is in the journal."""
         self.committed = committed
-        """That record has the generation that the dead lease says was on its way."""
+        """That record has the generation that the dead lease says was on its way; or it says none, and the swap to it was begun."""
         self.staged = staged
         """``staging/<id>`` is there."""
         self.superseded = superseded
@@ -76,7 +76,8 @@ TABLE = (
     Row("O1", OLD, NOTHING, superseded=False),
     Row("O2", OLD, DROP_OLD, superseded=True, placed=True),
     Row("O3", OLD, DROP_OLD, superseded=True, placed=False, claimed=False),
-    Row("O4", OLD, NOTHING, superseded=True, placed=False, claimed=True),
+    Row("O4", OLD, NOTHING, superseded=True, placed=False, claimed=True, committed=True),
+    Row("O5", OLD, BRING_BACK, superseded=True, placed=False, claimed=True, committed=False),
     Row("P1", PLACE, NOTHING, placed=False),
     Row("P2", PLACE, NOTHING, placed=True, claimed=True),
     Row("P3", PLACE, REMOVE, placed=True, claimed=False, kept=False, strange=False),

@@ -73,7 +73,7 @@ def test_every_row_is_reached_by_a_crash(bench: Bench) -> None:
             faults += list(bench.power_cuts("apply and delete", 6, seed=seed))
     assert not faults, faults[:5]
     mounts = {"M2", "M3"} if bench.driver == "vfs" else set()  # vfs mounts nothing
-    assert bench.reached == {row.name for row in TABLE} - mounts - {"P6"}
+    assert bench.reached == {row.name for row in TABLE} - mounts - {"P6", "O5"}  # P6: below; O5: only where a note is lost, test_sharing.py
 
 
 def unclaimed(bench: Bench) -> None:

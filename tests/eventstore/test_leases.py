@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from layerlog.eventstore import disk
+from layerlog.eventstore import disk, ofd
 from layerlog.eventstore.errors import DiskError, InUse
 from layerlog.eventstore.leases import Leases
 
@@ -45,6 +45,38 @@ def test_shared_leases_pin_together_and_keep_an_exclusive_one_out(leases: Leases
     two.release()
     assert leases.files() == []
     leases.take("parent").release()
+
+
+def test_the_last_of_those_who_let_go_at_the_same_moment_takes_the_file_away(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tries while the others have it still."""
+    one, *others = [leases.take("parent", shared=True) for _ in range(3)]
+    lock = ofd.lock
+
+    def others_let_go(fd: int, *, shared: bool = False, wait: bool = True) -> bool:
+        got = lock(fd, shared=shared, wait=wait)
+        while others:
+            others.pop().release()
+        return got
+
+    monkeypatch.setattr(ofd, "lock", others_let_go)
+    one.release()
+    assert leases.files() == []
+
+
+def test_the_note_of_one_who_had_it_alone_and_died_meanwhile_stays(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = leases.take("parent", shared=True), leases.take("parent", shared=True)
+    unlock = ofd.unlock
+
+    def somebody_dies(fd: int) -> None:
+        unlock(fd)
+        two.abandon()
+        alone = leases.take("parent")
+        alone.rewrite({"generation": 3})
+        alone.abandon()
+
+    monkeypatch.setattr(ofd, "unlock", somebody_dies)
+    one.release()
+    assert leases.dead_notes() == {"parent": {"generation": 3}}
 
 
 def test_lease_of_a_killed_process_is_found_dead_with_its_note(leases: Leases) -> None:
