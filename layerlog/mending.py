@@ -32,6 +32,7 @@ from layerlog.eventstore.state import Meta, fold_commit
 from layerlog.mending_moves import Move, moves, without_files
 from layerlog.mending_switch import ASIDE, LEASE, must_be_as_planned, settle, switch
 from layerlog.projections.fold import fold
+from layerlog.recovery import sync_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +181,7 @@ def _carry_out(found: Mending, who: dict[str, Any]) -> int:
         if found.driver.exists(layer_id):
             found.driver.lose(layer_id)
     found.driver.sync_places()
+    sync_names(found.driver, found.folder)  # before somebody is told that the journal is there
     switch(found.folder)
     return last
 

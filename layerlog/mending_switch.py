@@ -23,7 +23,6 @@ from layerlog.eventstore.position import PositionFile
 from layerlog.eventstore.reading import POSITION, SEGMENTS
 from layerlog.eventstore.state import CHECKPOINTS
 from layerlog.eventstore.tail import CUT, LOST, QUARANTINE
-from layerlog.recovery import remember_boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ def switch(folder: str) -> None:
     disk.sync_folder(aside)
     disk.sync_folder(folder)
     _publish(folder)
-    remember_boot(folder)
     _finish(folder)
 
 
@@ -152,6 +150,7 @@ def _keep_old(folder: str, old: str) -> None:
     for name in os.listdir(quarantine):  # what says that the old one was cut off
         if name == CUT or name.startswith(f"{LOST}-"):
             disk.rename(os.path.join(quarantine, name), os.path.join(old, name))
+    disk.sync_folder(old)  # else it could go without them, and they would speak of the new one
     disk.rename(old, kept)
     disk.sync_folder(quarantine)
 

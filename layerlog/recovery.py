@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from layerlog.core import Core
+    from layerlog.drivers.driver import Driver
     from layerlog.eventstore.locks import Lease
     from layerlog.projections.items import Row
 
@@ -107,8 +108,8 @@ def _recover(core: Core, booted: bool) -> list[tuple[str, list[str]]]:
             if one.startswith(".") and one not in staying:
                 _clear(core, one)
     if booted:
-        _sync_names(core)
-        remember_boot(core.folder())
+        sync_names(core.driver, core.folder())
+        _remember_boot(core.folder())
     done = [(layer_id, steps) for layer_id, steps in done if steps]
     if done:
         _write_down(core, done, notes)
@@ -333,13 +334,12 @@ def half_done(core: Core) -> set[str]:
     return (placed & {row["id"] for row in thrown}) | staged
 
 
-def _sync_names(core: Core) -> None:
-    """Make the names of the store's folders, of the store itself and of what it lies in durable, once in a boot.
+def sync_names(driver: Driver, folder: str) -> None:
+    """Make the names of the folders of the store, its own and those above it durable: once in a boot, and by who mends a journal.
 
     Who made them may have been killed before flushing them, and everybody after just finds them there.
     """
-    core.driver.sync_home()
-    folder = core.folder()
+    driver.sync_home()
     device = os.stat(folder).st_dev
     while os.stat(folder).st_dev == device:
         with suppress(PermissionError):  # above the root, where others rule
@@ -365,7 +365,7 @@ def was_thrown(core: Core, entry: str) -> bool:
     return any(event["type"] in kinds and event.get("id", layer_id) == layer_id for event in events)
 
 
-def remember_boot(folder: str) -> None:
+def _remember_boot(folder: str) -> None:
     """Written in place: half of it is another boot, and then all is settled once more."""
     fd = disk.open_to_write(os.path.join(folder, SETTLED), os.O_CREAT | os.O_TRUNC)
     try:

@@ -34,6 +34,6 @@ def test_control_a_store_that_trusts_the_folders_it_finds_is_caught(bench: Bench
         return
     from layerlog import recovery
 
-    monkeypatch.setattr(recovery, "_sync_names", lambda core: None)
+    monkeypatch.setattr(recovery, "sync_names", lambda driver, folder: None)
     found = handed_on.cuts(bench, "first layer of a new store", 2, every=4, share=3)
     assert any("folder is missing" in fault or "is missing from the store" in fault for _, faults in found for fault in faults)
