@@ -24,7 +24,7 @@ NAMES = [name for name in (*operations.OPERATIONS, *operations.EPHEMERAL, *opera
 def test_what_the_next_process_acknowledges_outlives_a_power_cut(bench: Bench, name: str) -> None:
     if bench.driver == "overlay" and not LONG:
         return
-    every, share = (1, 1) if ALL else (4, 8) if LONG else (QUICK[name], 6)
+    every, share = (1, 1) if ALL else (4, 24) if LONG else (QUICK[name], 6)
     faults = list(handed_on.cuts(bench, name, 3, every, share))
     assert not faults, told(faults)
 
