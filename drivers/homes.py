@@ -297,13 +297,14 @@ class Home:
         folder = os.path.join(self.home, "lost+found")
         if not os.path.isdir(folder):
             self._make_folders([folder])
+        self._sync_folders(self.home)  # also where somebody else, who died, had made it
         place = os.path.join(folder, name)
         count = 1
         while os.path.lexists(place):
             count += 1
             place = os.path.join(folder, f"{name}.{count}")
         self._move(path, place)
-        self._sync_folders(os.path.dirname(path), folder, self.home)
+        self._sync_folders(os.path.dirname(path), folder)
         return place
 
     # --- what a rescue asks

@@ -115,6 +115,7 @@ def _move_away(home: str, names: list[str], archive: str) -> None:
     target = os.path.join(home, archive)
     if archive:
         disk.make_folders(target)
+        disk.sync_path(target)
     for name in names:
         path = os.path.join(home, name)
         if archive:

@@ -148,6 +148,28 @@ def make_folders(path: str, mode: int = 0o700) -> None:
             raise
 
 
+def make_folders_below(top: str, path: str) -> None:
+    """The same for *path* in *top*, with the names of those that are there flushed, too: who made them may not have come to that."""
+    make_folders(path)
+    while path != top:
+        path = os.path.dirname(path)
+        sync_folder(path)
+
+
+def sync_path(folder: str) -> None:
+    """Make the names in *folder*, its own, and those of the folders above it on that file system durable.
+
+    Whoever made them may have been killed before flushing them, and everybody after just finds them there.
+    """
+    device = os.stat(folder).st_dev
+    while os.stat(folder).st_dev == device:
+        with suppress(PermissionError):  # above what is ours, where others rule
+            sync_folder(folder)
+        if folder == os.path.dirname(folder):
+            break
+        folder = os.path.dirname(folder)
+
+
 @typed
 def rename(old: str, new: str) -> None:
     """Rename; durable after sync_folder of both folders."""

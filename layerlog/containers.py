@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 from layerlog import change
 from layerlog.contents import measured
@@ -20,6 +20,7 @@ from layerlog.records import Container, Image, Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from layerlog.auto_userns import AutoUserNS
@@ -80,6 +81,7 @@ class ContainerMethods(Core):
             if base is not None and not uid_map and not gid_map and decide_mapping.image_is_mapped(rows, base):
                 host_uids = host_gids = True  # who asks for no maps sees the host's IDs, whoever made the image
         with ExitStack() as stack:
+            stack.enter_context(self._making(container_id, layer_id))
             if uid_map or gid_map or host_uids or host_gids:
                 from layerlog.mapping import Asked, base_of_container, layer_maps, with_owners
 
@@ -97,6 +99,10 @@ class ContainerMethods(Core):
                 f"create-container {asked} {id} {wanted}",
             )
         return Container(change.outcome(self, committed, "container", committed.events[-1]["id"]))
+
+    def _making(self, container_id: str, layer_id: str) -> AbstractContextManager[object]:
+        """What is kept besides the records of a container, until it has one."""
+        return nullcontext()
 
     def delete_container(self, asked: str) -> None:
         """Delete a container and its layer, mounted or not. Durable on return; restorable within retention.

@@ -174,6 +174,7 @@ def mend(found: Mending, *, actor: str = "", reason: str = "", command: str = ""
 
 def _carry_out(found: Mending, who: dict[str, Any]) -> int:
     found.driver.setup()
+    sync_names(found.driver, found.folder)  # before anything is moved there, or called done
     last = _write_aside(found, who)
     for move in found.moves:
         move.act()
@@ -181,7 +182,6 @@ def _carry_out(found: Mending, who: dict[str, Any]) -> int:
         if found.driver.exists(layer_id):
             found.driver.lose(layer_id)
     found.driver.sync_places()
-    sync_names(found.driver, found.folder)  # before somebody is told that the journal is there
     switch(found.folder)
     return last
 

@@ -112,7 +112,7 @@ def _aside(found: Mending, path: str, below: str) -> None:
     if not os.path.lexists(path):
         return
     folder = os.path.join(found.folder, "lost+found", below)
-    disk.make_folders(folder)
+    disk.make_folders_below(found.folder, folder)
     place = os.path.join(folder, os.path.basename(path))
     count = 1
     while os.path.lexists(place):

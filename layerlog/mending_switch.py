@@ -60,14 +60,16 @@ def switch(folder: str) -> None:
 
 
 def _exchange(old: str, new: str, meanwhile: str) -> None:
-    """Swap two names at once; where the file system cannot, by three renames, between which ``settle`` finds its way."""
+    """Swap two names at once; where the file system cannot, by three renames, each flushed, between which ``settle`` finds its way."""
     try:
         syscalls.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), syscalls.RENAME_EXCHANGE)
     except OSError as error:
         if error.errno not in _NO_EXCHANGE:
             raise
         disk.rename(old, meanwhile)
+        disk.sync_folder(os.path.dirname(old))
         disk.rename(new, old)
+        disk.sync_folder(os.path.dirname(old))
         disk.rename(meanwhile, new)
 
 

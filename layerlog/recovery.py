@@ -14,7 +14,7 @@ from layerlog.blob_keeping import collect_if_idle
 from layerlog.change import put_aside
 from layerlog.decide.settling import BRING_BACK, DISCARD, DROP_OLD, FREE, LOSE, PUT_ASIDE, REMOVE, SWAP, UNMOUNT, Seen, decide_settling
 from layerlog.eventstore import disk
-from layerlog.eventstore.errors import CommitUnknown, InUse, NoSpace, OutcomeUnknown, Pinned, StoreError
+from layerlog.eventstore.errors import CommitUnknown, DriverError, InUse, NoSpace, OutcomeUnknown, Pinned, StoreError
 from layerlog.eventstore.leases import describe
 from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.position import boot_id
@@ -140,7 +140,7 @@ def _left_by(note: Row | None) -> str:
 
 def finish_redaction(core: Core) -> None:
     """What a redaction that died had planned is carried out: a payload that it tore would count as damage."""
-    if not any(os.path.exists(core.folder(name)) for name in ("redaction", "redaction.new")):
+    if not any(os.path.exists(core.folder(*names)) for names in (("redaction",), ("redaction.new",), ("leases", ".redact"))):
         return
     from layerlog.redacting import LEASE, finish
 
@@ -156,8 +156,10 @@ def settle(core: Core, layer_id: str) -> list[str]:
         return []
     try:
         steps = settle_held(core, lease)
-    except BaseException:
+    except BaseException as error:
         lease.abandon()
+        if _no_room_to_lose(error):
+            return []  # it can wait, and nobody else need wait for it
         raise
     if lease.before() and core.ledger.has_damage():
         lease.abandon()  # its note is for when the journal is mended
@@ -181,6 +183,13 @@ def settle_held(core: Core, lease: Lease, note: Row | None = None) -> list[str]:
     for step in steps:
         _carry_out(core, step, layer_id, entry)
     return steps
+
+
+def _no_room_to_lose(error: BaseException) -> bool:
+    """Whether a full disk refused ``lost+found/`` to a layer, which then stays where it is."""
+    cause = error.__cause__
+    losing = isinstance(error, DriverError) and error.data.get("operation") == "moving to lost+found"
+    return losing and isinstance(cause, OSError) and cause.errno in disk.NO_ROOM
 
 
 def lose_unclaimed(core: Core, layer_id: str) -> str:
@@ -335,18 +344,9 @@ def half_done(core: Core) -> set[str]:
 
 
 def sync_names(driver: Driver, folder: str) -> None:
-    """Make the names of the folders of the store, its own and those above it durable: once in a boot, and by who mends a journal.
-
-    Who made them may have been killed before flushing them, and everybody after just finds them there.
-    """
+    """Make the names of the folders of the store, its own and those above it durable: once in a boot, and by who mends a journal."""
     driver.sync_home()
-    device = os.stat(folder).st_dev
-    while os.stat(folder).st_dev == device:
-        with suppress(PermissionError):  # above the root, where others rule
-            disk.sync_folder(folder)
-        if folder == os.path.dirname(folder):
-            break
-        folder = os.path.dirname(folder)
+    disk.sync_path(folder)
 
 
 def was_thrown(core: Core, entry: str) -> bool:

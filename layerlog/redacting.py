@@ -125,6 +125,7 @@ def finish(core: Core) -> list[int]:
             plan = json.load(file)
     except FileNotFoundError:
         disk.unlink(core.folder(ASIDE))
+        disk.sync_folder(core.folder())  # a plan that comes back after a power cut may name commits that were folded away since
         return []
     disk.sync_folder(core.folder())  # the plan is durable before the first overwrite, whoever wrote it
     sequences = [sequence for sequence, _, _, _ in plan]

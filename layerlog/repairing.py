@@ -355,6 +355,6 @@ def _lose(core: Core, digest: str) -> None:
     from layerlog.eventstore import disk
 
     folder = core.folder("lost+found", "blobs")
-    disk.make_folders(folder)
+    disk.make_folders_below(core.folder(), folder)
     disk.rename(core.blobs.path(digest), os.path.join(folder, f"{digest.partition(':')[2]}.{os.urandom(4).hex()}"))
     disk.sync_folder(folder)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from layerlog.decide.common import lookup
 from layerlog.eventstore import disk
 from layerlog.eventstore.blobs import Blobs
-from layerlog.eventstore.errors import NotSupported
+from layerlog.eventstore.errors import NotSupported, OutcomeUnknown
 from layerlog.projections.several import Borrowed, Several
 from layerlog.split_store import SplitStore
 from layerlog.store import Store
@@ -77,13 +77,19 @@ class RunHalf(Store):
     def create_container(self, *arguments: Any, **options: Any) -> Container:
         disk.make_folders(self.run_folder())
         os.close(disk.open_to_write(self.run_folder("containers"), os.O_CREAT))  # from now on every Store on this run root looks there
-        made = super().create_container(*arguments, **{**options, "volatile": True})
+        return super().create_container(*arguments, **{**options, "volatile": True})
+
+    @contextmanager
+    def _making(self, container_id: str, layer_id: str) -> Iterator[None]:
+        """The note beside the root's journal comes before the record: whoever mounts what has one makes a folder."""
         try:
-            mark_volatile(self, made.layer, made.id)
-        except BaseException:
-            self.delete_container(made.id)
+            mark_volatile(self, layer_id, container_id)
+            yield
+        except OutcomeUnknown:
             raise
-        return made
+        except BaseException:
+            unmark_volatile(self, layer_id)
+            raise
 
     def delete_container(self, asked: str) -> None:
         layer_id = self.container(asked).layer

@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +21,9 @@ import pytest
 from layerlog import Store
 from layerlog.eventstore import compaction, position
 from layerlog.eventstore.archive import HistoryCompacted
-from tests.crash import children, power, seams
+from tests.crash import children, handed_on, power, seams
 from tests.crash.conftest import LONG, MEMORY, told
+from tests.crash.flushed import unflushed
 from tests.crash.laboratory import copy
 
 if TYPE_CHECKING:
@@ -187,3 +189,54 @@ def test_a_compaction_that_the_disk_refuses_says_so_and_leaves_nothing(bench: Co
         if found:
             wrong.append((f"{errno.errorcode[number]} at call {place} of {len(calls)}, {calls[place]}", found))
     assert not wrong, told(wrong)
+
+
+def traced(bench: CompactionBench, watcher: seams.Watcher, do: Callable[[Store], object]) -> Callable[[Callable[[Any], None]], None]:
+    """One change of the store in a process of its own, and its trace or calls, which one that is killed tells, too."""
+
+    def run(say: Callable[[Any], None]) -> None:
+        if isinstance(watcher, handed_on.Killed):
+            watcher.say = say
+        seams.install(watcher)
+        with Store(bench.root, driver="vfs", retention=0) as store:
+            do(store)
+        say(watcher.trace if isinstance(watcher, power.Recorder) else watcher.calls)
+
+    return run
+
+
+def test_the_folder_of_an_archive_that_a_killed_compaction_made_is_flushed_by_who_goes_on(bench: CompactionBench) -> None:
+    def compact(store: Store) -> None:
+        store.compact("now", archive=os.path.join(bench.root, "elsewhere", "archive"))
+
+    bench.fresh()
+    calls = children.run(traced(bench, seams.Watcher(), compact)).said[0]
+    places = [place + 1 for place, (name, _) in enumerate(calls) if name == "mkdir"]
+    assert len(places) >= 2
+    found = []
+    for place in places:
+        bench.fresh()
+        start = power.Disk.of(bench.root)
+        dead = children.run(traced(bench, handed_on.Killed(place, print), compact))
+        ended = children.run(traced(bench, power.Recorder(), lambda store: None), seed=2)
+        assert (dead.status, ended.status) == (children.KILLED, 0), ended.trace
+        found += [f"killed at call {place}: {one}" for one in unflushed(start, [*dead.said[-1], *ended.said[0]], Path(bench.root))]
+    assert not found
+
+
+def test_the_plan_of_a_redaction_that_was_killed_at_its_end_does_not_come_back_after_a_compaction(bench: CompactionBench) -> None:
+    """It would name a commit that was folded away, and no open would succeed."""
+    plan = os.path.join(bench.root, "vfs-layerlog", "redaction")
+    bench.fresh()
+    calls = children.run(traced(bench, seams.Watcher(), lambda store: store.redact(3))).said[0]
+    for place in range(len(calls) - 1, 0, -1):
+        bench.fresh()
+        start = power.Disk.of(bench.root)
+        dead = children.run(traced(bench, handed_on.Killed(place, print), lambda store: store.redact(3)))
+        if dead.status == children.KILLED and dead.said[-1][-1][::2] == ("gone", b"redaction"):
+            break
+    assert not os.path.exists(plan)
+    ended = children.run(traced(bench, power.Recorder(), lambda store: store.compact("now", drop=True)), seed=2)
+    assert ended.status == 0, ended.trace
+    *_, cut = power.cuts(start, [*dead.said[-1], *ended.said[0]])
+    assert not [one for one in cut.pending if one[0] == "gone" and one[2] == b"redaction"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import random
@@ -157,3 +158,22 @@ def import_over(bench: Bench, archive: bytes, watcher: seams.Watcher) -> Callabl
         say(watcher.calls)
 
     return run
+
+
+def test_a_store_opens_also_where_a_full_disk_has_no_room_for_lost_and_found(bench: Bench) -> None:
+    unclaimed(bench)
+    leases = Path(bench.root, f"{bench.driver}-layerlog", "leases")
+    leases.mkdir(exist_ok=True)
+    (leases / STRANGE).touch()  # of one who died before noting what it was at
+
+    def look(say: Callable[[Any], None]) -> None:
+        seams.install(seams.Failer(0, errno.ENOSPC, lasting=True))
+        with Store(bench.root, driver=bench.driver) as store:
+            say(store.recovered)
+
+    ended = children.run(look)
+    assert ended.said == [[]], ended.trace
+    assert (leases / STRANGE).exists()  # the next sees to it
+    wrong, steps = wrong_with_what_is_unclaimed(bench, booted=False)
+    assert not wrong
+    assert steps == {settling.LOSE}

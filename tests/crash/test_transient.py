@@ -141,3 +141,36 @@ def test_a_call_of_it_that_fails_leaves_nothing(bench: Bench, number: int) -> No
         if found := found + faults(bench, before, False):
             wrong.append((f"{errno.errorcode[number]} at call {place} of {len(calls)}, {calls[place]}", found))
     assert not wrong, told(wrong)
+
+
+def test_one_whose_maker_was_killed_and_that_somebody_mounts_leaves_nothing_after_a_boot(bench: Bench) -> None:
+    if bench.driver == "overlay" and not LONG:
+        return
+
+    def make(watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
+        def run(say: Callable[[Any], None]) -> None:
+            seams.install(watcher)
+            with Store(bench.root, driver=bench.driver, transient=True) as store:
+                store.create_container("image", id="passing", name="passing-name", big_data={"k": b"v"})
+            say(watcher.calls)
+
+        return run
+
+    def mount(say: Callable[[Any], None]) -> None:
+        with Store(bench.root, driver=bench.driver, transient=True) as store:
+            if store.exists("passing", "container"):
+                store.mount("passing")
+                say("mounted")
+
+    before, _ = undisturbed(bench)
+    bench.fresh()
+    calls = children.run(make(seams.Watcher())).said[0]
+    bench.kind, met, wrong = "transient, killed, then a boot", 0, []
+    for place in range(len(calls) // 2, len(calls), 1 if LONG else 2):
+        bench.fresh()
+        assert children.run(make(seams.Killer(place))).status == children.KILLED
+        met += children.run(mount, seed=2).said == ["mounted"]
+        if found := faults(bench, before, True):
+            wrong.append((f"killed at call {place} of {len(calls)}, {calls[place]}", found))
+    assert not wrong, told(wrong)
+    assert met
