@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from layerlog import change, run_state
 from layerlog.contents import ensure_created
 from layerlog.core import Core
@@ -9,15 +11,17 @@ from layerlog.decide.common import need_any
 from layerlog.decide.lending import lowers
 from layerlog.decide.mapping import image_is_mapped
 from layerlog.eventstore.errors import LayerUnknown, ReadOnlyStore
+from layerlog.eventstore.leases import SHARED
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from layerlog.drivers.driver import MountOptions
+    from layerlog.eventstore.locks import Lease
 
 CONTAINER_FIRST = ("container", "layer", "image")
 
@@ -42,7 +46,7 @@ class MountMethods(Core):
         row, owner = self._mountable(asked, read_only)
         layer_id = row["id"]
         ensure_created(self, layer_id)
-        with self.lease(layer_id, "mount", shared=True, wait=True) as lease, run_state.mount_lock(self):
+        with self._changing_mounts(layer_id, "mount") as (lease, note):
             if self.layer_row(layer_id) is None:
                 raise LayerUnknown(asked=asked)
             if not read_only and "opened" not in row:
@@ -65,7 +69,7 @@ class MountMethods(Core):
                 mounted = {"type": "Mounted", "id": layer_id, "path": path, "read_only": read_only, "namespace": run_state.namespace()}
                 run_state.commit(self, [*events, mounted])
             except BaseException as error:
-                self.after_failure(lease, error)  # mounted and not counted: taken away
+                self.after_failure(lease, error, note)  # mounted and not counted: taken away
                 raise
         return path
 
@@ -94,7 +98,7 @@ class MountMethods(Core):
         """Take one from the count, or all with *force*; True when the file system really went away."""
         self.must_write()
         layer_id = self._layer_of(asked)
-        with self.lease(layer_id, "unmount", shared=True, wait=True) as lease, run_state.mount_lock(self):
+        with self._changing_mounts(layer_id, "unmount") as (lease, note):
             with self.mount_rows() as rows:
                 row = mounts.get(rows, layer_id)
             count = 0 if force or row is None else row["count"] - 1
@@ -105,9 +109,19 @@ class MountMethods(Core):
             try:
                 self.driver.unmount(layer_id)
             except BaseException as error:
-                self.after_failure(lease, error)
+                self.after_failure(lease, error, note)
                 raise
             return True
+
+    @contextmanager
+    def _changing_mounts(self, layer_id: str, doing: str) -> Iterator[tuple[Lease, Row]]:
+        """Share the lease of a layer and hold the lock of mounts. The note says so, beside others who share it, too: it alone tells
+        recovery that a mount which this run root does not count was on its way here, and is not another run root's (CRASH.md, M3).
+        """
+        note = {"doing": doing, SHARED: True, "run_root": self.run_root, **self.holder_note()}
+        with self.lease(layer_id, doing, shared=True, wait=True) as lease, run_state.mount_lock(self):
+            lease.note(note)
+            yield lease, note
 
     def mount_count(self, asked: str) -> int:
         """How often it is mounted."""

@@ -205,6 +205,9 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
         thrown = newest_trash(core, layer_id)
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None
+    claimed = row is not None or core.has_layer(layer_id)
+    if claimed and note.get("run_root") != core.run_root:
+        counted = True  # perhaps: by another run root
     placed, staged, superseded = driver.exists(layer_id), layer_id in driver.staged(), layer_id in driver.superseded()
     noted = note.get("generation", row["generation"] if row and staged and superseded and not placed else -1)  # in a swap: after the commit
     entry = trash.entry_name(thrown["sequence"], layer_id) if thrown else ""
@@ -213,7 +216,7 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     seen = Seen(
         mounted=driver.mounted(layer_id),
         counted=counted,
-        claimed=row is not None or core.has_layer(layer_id),
+        claimed=claimed,
         committed=row is not None and 0 < row["generation"] == noted,
         staged=staged,
         superseded=superseded,

@@ -32,7 +32,7 @@ class Seen:
         self.mounted = mounted
         """The kernel shows a mount of this layer."""
         self.counted = counted
-        """The run journal of this boot counts one."""
+        """The run journal of this boot counts one; or that of another run root may: the dead lease is of none who changed mounts here."""
         self.claimed = claimed
         """A layer record with this ID is in the journal."""
         self.committed = committed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerlog import Store, recovery, taking_over
+from layerlog import Store, recovery, run_state, taking_over
 from layerlog.decide import settling
 from layerlog.eventstore import ofd, position
 from layerlog.eventstore.errors import InUse
@@ -258,3 +259,48 @@ def test_contents_that_were_put_aside_come_back_where_those_after_them_are_gone(
     found, met = settled_after_a_boot(bench)
     assert found == BEFORE
     assert "O5" in met
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_dead_one_that_only_read_a_layer_takes_no_mount_of_another_run_root_away(bench: Bench, tmp_path: Path, shared: bool) -> None:
+    """Only the run journal of one's own run root is asked who counts a mount."""
+    if bench.driver != "overlay":
+        return
+    bench.fresh()
+    with Store(bench.root, driver=bench.driver, run_root=tmp_path / "theirs") as theirs:
+        top = theirs.mount("box")
+        layer_id = theirs.container("box").layer
+
+        def run(say: Callable[[Any], None]) -> None:
+            store = Store(bench.root, driver=bench.driver)
+            with store.lease(layer_id, "save", shared=shared):
+                seams.die()
+
+        assert children.run(run).status == children.KILLED
+        with Store(bench.root, driver=bench.driver) as store:
+            assert layer_id not in store.leases.files()
+            assert os.path.ismount(top)
+        assert theirs.unmount("box")
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_who_mounts_is_known_for_it_also_beside_others_who_share_the_layer(bench: Bench, first: bool) -> None:
+    if bench.driver != "overlay":
+        return
+    bench.fresh()
+    with Store(bench.root, driver=bench.driver) as store:
+        layer_id = store.container("box").layer
+        top = store.driver.path(layer_id) + "/merged"
+
+        def run(say: Callable[[Any], None]) -> None:
+            theirs = Store(bench.root, driver=bench.driver)
+            stack = contextlib.ExitStack()
+            if not first:
+                stack.enter_context(theirs.lease(layer_id, "save", shared=True))
+            vars(run_state)["commit"] = lambda *_: seams.die()
+            theirs.mount("box")
+
+        assert children.run(run).status == children.KILLED
+        assert os.path.ismount(top)
+    with Store(bench.root, driver=bench.driver):
+        assert not os.path.ismount(top)
