@@ -22,7 +22,7 @@ help:
 	@echo 'make test     everything CI runs: the checks and all tests; as root also installs the tools they need'
 	@echo 'make check    ruff, mypy and the rules of the house (tests/test_structure.py); seconds'
 	@echo 'make binary   bin/layerlog: one file that needs nothing but python3 >= 3.11'
-	@echo 'make crash    the crash tests in their long form (hours), and the table beside containers-storage'
+	@echo 'make crash    the crash tests in their long form (an hour), and the table beside containers-storage'
 	@echo 'make crowd    many processes under a rain of SIGKILLs'
 	@echo 'make bench    the numbers of the README, measured here'
 	@echo 'make clean    removes what make made'
