@@ -49,6 +49,10 @@ class LayerMethods(Core):
         self.must_write()
         layer_id, wanted = check_id(id) if id else new_id(), check_names(list(names))
         fields: dict[str, Any] = {"metadata": metadata, "mount_label": label, "flags": flags}
+        if id:
+            from layerlog.contents import make_way
+
+            make_way(self, layer_id)
         if uid_map or gid_map or host_uids or host_gids:
             from layerlog.mapping import Asked, create_layer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -90,6 +91,17 @@ def test_a_sandbox_of_a_dead_holder_that_somebody_reads_stays_until_that_ends(op
         assert [one.id for one in open_store().containers()] == [box]
     assert open_store().containers() == []
     assert store.leases.files() == []
+
+
+def test_an_empty_layer_does_not_take_what_stands_under_its_id_for_its_contents(open_store: OpenStore) -> None:
+    store = open_store()
+    Path(store.driver.path("given")).mkdir()
+    Path(store.driver.path("given"), "theirs").write_text("x")
+    store.create_layer(id="given")
+    assert list(store.changes("given")) == []
+    lost = Path(store.driver.home, "lost+found", "given")
+    assert [path.name for path in lost.iterdir()] == ["theirs"]
+    shutil.rmtree(lost.parent)
 
 
 def test_trash_of_the_same_id_that_nobody_here_threw_away_is_not_freed(open_store: OpenStore) -> None:
