@@ -12,12 +12,12 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from layerlog import Store, recovery
-from layerlog.decide import settling
+from layerlog import Store
 from layerlog.eventstore import position
 from layerlog.eventstore.errors import NotFound, OutcomeUnknown, StoreError
 from layerlog.eventstore.journal import Journal
 from tests.crash import children, judge, operations, power, seams, world
+from tests.crash.deciding import rows_met
 from tests.crash.judge import Expected
 
 if TYPE_CHECKING:
@@ -306,13 +306,7 @@ class Bench:
         def look(say: Callable[[Any], None]) -> None:
             if booted:
                 position._boot_id = bytes(range(16))
-            met: set[str] = set()
-
-            def deciding(seen: settling.Seen) -> list[str]:
-                met.update(row.name for row in settling.rows_for(seen))
-                return settling.decide_settling(seen)
-
-            vars(recovery)["decide_settling"] = deciding
+            met = rows_met()
             faults = judge.judge(self.root, self.driver, reference.expected, first, last, full)
             say(met)
             say(faults)

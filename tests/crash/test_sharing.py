@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerlog import Store, recovery, run_state, taking_over
-from layerlog.decide import settling
+from layerlog import Store, run_state, taking_over
 from layerlog.eventstore import ofd, position
 from layerlog.eventstore.errors import InUse
 from layerlog.mending import mend
 from layerlog.rescuing import plan_salvage
 from tests.crash import children, judge, seams, world
+from tests.crash.deciding import rows_met
 from tests.crash.judge import Expected
 
 if TYPE_CHECKING:
@@ -219,13 +219,7 @@ def settled_after_a_boot(bench: Bench) -> tuple[set[str], set[str]]:
 
     def look(say: Callable[[Any], None]) -> None:
         position._boot_id = bytes(range(16))
-        met: set[str] = set()
-
-        def deciding(seen: settling.Seen) -> list[str]:
-            met.update(row.name for row in settling.rows_for(seen))
-            return settling.decide_settling(seen)
-
-        vars(recovery)["decide_settling"] = deciding
+        met = rows_met()
         with Store(bench.root, driver=bench.driver) as store:
             say(held(store))
             say(met)
