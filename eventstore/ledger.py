@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 
 from layerlog.eventstore import codec
-from layerlog.eventstore.errors import JournalError, NoSpace, ReadOnlyStore, RetryMismatch, StaleVersion, StoreClosed
+from layerlog.eventstore.batch import Batch
+from layerlog.eventstore.errors import JournalError, NoSpace, ReadOnlyStore, StoreClosed
 from layerlog.eventstore.group import Group, Seat
 from layerlog.eventstore.history import History
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.leases import GONE
 from layerlog.eventstore.requests import Committed, Exclusive, Reading, Request, fail, requests_in
-from layerlog.eventstore.rows import Overlay, Rows
-from layerlog.eventstore.state import Meta, State, fold_commit, key_row, legible
+from layerlog.eventstore.state import State
 from layerlog.eventstore.tail import overwrite_payload
 
 TYPE_CHECKING = False
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerlog.eventstore.position import Position
+    from layerlog.eventstore.rows import Rows
+    from layerlog.eventstore.state import Meta
 
     Event = Any
     Fold = Callable[[Rows, Event, "Meta"], Iterable[tuple[bytes, Any | None]]]
@@ -241,7 +242,7 @@ class Ledger(History):
 
     def _without_room(self, writer: Journal, requests: list[Request], error: NoSpace) -> list[tuple[Request, Position]]:
         """The disk is full: changes that free room go alone, the others fail."""
-        leaving = [request for request in requests if request.reserve and request.error is None]
+        leaving = [request for request in requests if request.reserve and not request.stands]
         if len(leaving) == len(requests):
             raise error
         fail([request for request in requests if not request.reserve], error)
@@ -254,33 +255,16 @@ class Ledger(History):
     def _write_batch(self, writer: Journal, requests: list[Request]) -> list[tuple[Request, Position]]:
         """The one way to change: catch up, decide, write. Under the writer lock."""
         self._catch_up_to(writer)
-        before = writer.position
-        sequence, time_ns = before.sequence, before.time_ns
-        batch_rows = Overlay(self._state.rows) if len(requests) > 1 else None
-        rows = batch_rows if batch_rows is not None else self._state.rows
-        accepted: list[Request] = []
-        reserve = True
-        for request in requests:
-            time_ns = max(time.time_ns(), time_ns + 1)
-            try:
-                if not self._decided(request, rows, sequence + 1, time_ns):
-                    continue
-            except Exception as error:  # noqa: BLE001 - handed to its caller, who raises it
-                request.error = error
-                continue
-            accepted.append(request)
-            reserve = reserve and request.reserve
-            sequence += 1
-            if batch_rows is not None:
-                batch_rows.update(request.changes.items())
-        if not accepted:
+        batch = Batch(self._state, self._encoder, self, writer.position)
+        batch.decide(requests)
+        if not batch.accepted:
             return []
         points = writer.append(
-            [request.payload for request in accepted],
-            [request.outcome.time_ns for request in accepted if request.outcome],
-            reserve=reserve,
+            [request.payload for request in batch.accepted],
+            [request.outcome.time_ns for request in batch.accepted if request.outcome],
+            reserve=batch.reserve,
         )
-        return list(zip(accepted, points, strict=True))
+        return list(zip(batch.accepted, points, strict=True))
 
     def _take_in(self, writer: Journal, written: list[tuple[Request, Position]]) -> None:
         """Fold what was made durable. Other writers are at work again."""
@@ -300,45 +284,6 @@ class Ledger(History):
                 self._reader.follow(writer)
                 self._state.replay(writer.position)
                 self._start_over_if_redacted()
-
-    def _decided(self, request: Request, rows: Rows, sequence: int, time_ns: int) -> bool:
-        """Decide one request and fold it; False when there is nothing to write."""
-        if request.key is not None:
-            known = rows.get(key_row(request.key))
-            if known is not None:
-                request.outcome = self._repeated(request, known)
-                return False
-        events = request.decide(rows)
-        if not events:
-            request.outcome = Committed(sequence - 1, time_ns, [])
-            return False
-        if request.guard is not None:
-            request.guard()
-        request.payload = self._encoder.encode(events, request.envelope, request.key, request.fingerprint)
-        meta = Meta(sequence, time_ns, request.envelope.get("actor", ""))
-        request.changes = fold_commit(self._fold, rows, meta, events, request.key, request.fingerprint)
-        if request.expected is not None and request.expected < sequence - 1:
-            self._check_expected(request)
-        request.outcome = Committed(sequence, time_ns, events, changes=request.changes)
-        return True
-
-    def _check_expected(self, request: Request) -> None:
-        expected = request.expected
-        assert expected is not None
-        past = self.at(expected) if expected < self._state.base_sequence else None
-        for key in request.changes:
-            found = self._state.touched.get(key, 0)
-            if found <= expected and past is not None and past.get(key) != self._state.recent.get(key):
-                found = self._state.base_sequence
-            if found > expected:
-                raise StaleVersion(expected=expected, found=found, what=legible(key))
-
-    def _repeated(self, request: Request, known: dict[str, Any]) -> Committed:
-        sequence: int = known["s"]
-        if known["f"] != request.fingerprint:
-            raise RetryMismatch(key=request.key, sequence=sequence)
-        commit = self.commit_at(sequence)
-        return Committed(sequence, commit.time_ns, commit.events, repeated=True)
 
     def exclusively(self) -> Exclusive:
         """A context that holds the writer lock, caught up: for what must not race a commit (the blob collector)."""

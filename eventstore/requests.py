@@ -40,7 +40,7 @@ class Committed:
 class Request(Seat):
     """One call of ``Ledger.commit``, which another thread may carry out."""
 
-    __slots__ = ("decide", "envelope", "key", "fingerprint", "expected", "reserve", "guard", "outcome", "payload", "changes")
+    __slots__ = ("decide", "envelope", "key", "fingerprint", "expected", "reserve", "guard", "outcome", "payload", "changes", "alone")
 
     def __init__(
         self,
@@ -63,6 +63,20 @@ class Request(Seat):
         self.outcome: Committed | None = None
         self.payload = b""
         self.changes: dict[bytes, Any] = {}
+        self.alone = True
+        """Whether it was decided on what was durable, and not on other requests of its batch."""
+
+    def begin(self, *, alone: bool) -> None:
+        """Forget what was decided, to be decided anew."""
+        self.outcome = self.error = None
+        self.payload = b""
+        self.changes = {}
+        self.alone = alone
+
+    @property
+    def stands(self) -> bool:
+        """Whether it has an answer that holds whatever becomes of the batch: a refusal, or nothing to do, told by what was durable."""
+        return self.alone and not self.payload and (self.error is not None or self.outcome is not None)
 
 
 def requests_in(batch: list[Seat]) -> list[Request]:
@@ -71,9 +85,9 @@ def requests_in(batch: list[Seat]) -> list[Request]:
 
 
 def fail(requests: list[Request], error: BaseException) -> None:
-    """Hand *error* to all that were not settled yet."""
+    """Hand *error* to all whose answer does not stand without what was to be written."""
     for request in requests:
-        if request.error is None and (request.outcome is None or request.payload):
+        if not request.stands:
             request.error = error
 
 
