@@ -17,10 +17,30 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is silent
+        _write_no_more()
         return 141
+    except OSError as error:  # what was to be told could not be written
+        _write_no_more()
+        return _last_word(program, error)
     except KeyboardInterrupt:
         return 130
+
+
+def _write_no_more() -> None:
+    """What is still in the buffer goes nowhere, so that the interpreter's last flush is silent."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _last_word(program: str, error: OSError) -> int:
+    """One line on stderr, if that takes it; status 1."""
+    from layerlog.cli.run import one_line, os_error
+
+    try:
+        sys.stderr.write(one_line(f"{os.path.basename(program)}: {os_error(error)}") + "\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    return 1
 
 
 def _open_closed_streams() -> None:

@@ -76,7 +76,9 @@ class Run:
     # --- where it goes
 
     def out(self, line: str = "", end: str = "\n") -> None:
-        """One result on stdout."""
+        """One result on stdout; on a terminal, whatever the door, without what would drive it. Contents (``stdout``) go out as they are."""
+        if not line.isprintable() and sys.stdout.isatty():
+            line = visible(line, but="\n\t")
         write(sys.stdout, line + end)
 
     def say(self, line: str) -> None:
@@ -110,11 +112,23 @@ def one_line(text: str) -> str:
     """*text* without line breaks and control characters, and not endless. Bytes that are no UTF-8 stay."""
     if len(text) > LINE_MAX:
         text = text[: LINE_MAX // 2] + "…" + text[-LINE_MAX // 4 :]
+    return visible(text, but="\t")
+
+
+def visible(text: str, but: str = "") -> str:
+    """*text* with control characters, *but* some, written out (``\\x1b``): a name must not drive the terminal. Twice is the same as once.
+
+    Bytes that are no UTF-8 stay, except for those that a terminal of eight bits takes for control characters.
+    """
     if text.isprintable():
         return text
-    return "".join(
-        letter if letter.isprintable() or letter == "\t" or "\udc80" <= letter <= "\udcff" else repr(letter)[1:-1] for letter in text
-    )
+    return "".join(letter if letter in but else _visible(letter) for letter in text)
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable() or "\udca0" <= letter <= "\udcff":
+        return letter
+    return f"\\x{ord(letter) - 0xDC00:x}" if "\udc80" <= letter < "\udca0" else repr(letter)[1:-1]
 
 
 def write(stream: Any, text: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-
 from layerlog.cli.views import palette
+from layerlog.cli.views.text import Text
 
 
 def copyable(command: str, indent: int = 4) -> Text:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-
 from layerlog.cli.views import palette, units
 from layerlog.cli.views.tables import bar, new_table
+from layerlog.cli.views.text import Text
 from layerlog.cli.views.tree_rows import tree_rows
 from layerlog.cli.views.who import command_of, who
 
@@ -133,7 +132,7 @@ def growth_table(found: Sequence[tuple[Grown, str]], rows: int) -> Table:
     table = new_table("BY", "COMMIT", "GREW>", "WHAT")
     ranked = sorted(found, key=lambda one: -one[0].growth)
     for one, words in ranked[:rows]:
-        table.add_row(_by(one.commit), _at(one.commit), _bytes(one.growth), words)
+        table.add_row(_by(one.commit), _at(one.commit), _bytes(one.growth), Text(words))
     if len(ranked) > rows:
         rest = sum(one.growth for one, _ in ranked[rows:])
         table.add_row("", "", _bytes(rest), Text(f"in {units.count(len(ranked) - rows, 'other commit')}", style=palette.QUIET))

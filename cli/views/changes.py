@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-
 from layerlog.cli.views.palette import ADDED, CHANGED, REMOVED
+from layerlog.cli.views.text import Text
 
 _SIGNS = (("~", CHANGED), ("+", ADDED), ("−", REMOVED))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Group
-from rich.text import Text
 
 from layerlog.cli.views import palette
 from layerlog.cli.views.advice import copyable
+from layerlog.cli.views.text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Group
-from rich.text import Text
 
 from layerlog.cli.views import palette, units
+from layerlog.cli.views.text import Text
 from layerlog.cli.views.who import command_of, who
 
 TYPE_CHECKING = False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Group
-from rich.text import Text
 
 from layerlog.cli.views import palette, units
 from layerlog.cli.views.tables import names_text, new_table
+from layerlog.cli.views.text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

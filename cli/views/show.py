@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console, RenderableType
-    from rich.text import Text
+
+    from layerlog.cli.views.text import Text
 
 PLAIN_WIDTH = 160
 """Columns where there is no terminal: wide enough that nothing is cut, narrow enough to read."""

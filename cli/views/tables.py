@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from rich.table import Table
-from rich.text import Text
 
 from layerlog.cli.views import palette, units
+from layerlog.cli.views.text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def new_table(*titles: str) -> Table:
 
 
 def names_text(names: Sequence[str], style: str) -> Text:
-    return Text("\n".join(names), style=style) if names else Text("<none>", style=palette.QUIET)
+    return Text.lines(names, style) if names else Text("<none>", style=palette.QUIET)
 
 
 def chain_sizes(layers: dict[str, Layer], top: str) -> tuple[int, int]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-from rich.text import Text
-
 from layerlog.cli.views import units
 from layerlog.cli.views.tables import names_text, new_table
+from layerlog.cli.views.text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

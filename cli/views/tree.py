@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.console import Group
-from rich.text import Text
 
 from layerlog.cli.views import palette, units
+from layerlog.cli.views.text import Text
 from layerlog.cli.views.tree_rows import Row, Totals
 
 TYPE_CHECKING = False

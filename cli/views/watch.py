@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Group
-from rich.text import Text
 
+from layerlog.cli.run import visible
 from layerlog.cli.views import palette, units
 from layerlog.cli.views.tables import bar
+from layerlog.cli.views.text import Text
 from layerlog.cli.views.tree import tree_lines
 from layerlog.cli.views.who import command_of, who
 
@@ -120,4 +121,4 @@ def plain_lines(commit: Commit, words: Sequence[Words]) -> Iterator[str]:
     """For pipes: everything on each line, so that grep finds whole facts."""
     for sign, text in words or [("", "")]:
         when = units.clock(commit.time_ns, seconds=True)
-        yield f"{commit.sequence} {when} {who(commit.envelope)} {command_of(commit.envelope)}: {sign} {text}".rstrip()
+        yield visible(f"{commit.sequence} {when} {who(commit.envelope)} {command_of(commit.envelope)}: {sign} {text}".rstrip())
