@@ -24,6 +24,13 @@ class Text(rich.text.Text):
         return self
 
     @classmethod
+    def assemble(cls, *parts: Any, **options: Any) -> Text:
+        """A Text of words, of words with a style, and of Texts."""
+        found = super().assemble(*parts, **options)
+        assert isinstance(found, cls)
+        return found
+
+    @classmethod
     def lines(cls, words: Iterable[str], style: str = "") -> Text:
         """Each of *words* on a line of its own."""
         found = cls(style=style)

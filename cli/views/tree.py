@@ -105,7 +105,7 @@ def _filled(labels: Sequence[Text], room: int) -> list[Text]:
         if lines and cell_len(lines[-1].plain) + 2 + cell_len(label.plain) <= room:
             lines[-1].append("  ").append_text(label)
         else:
-            cut = label.copy()
+            cut = Text.assemble(label)
             cut.truncate(room, overflow="ellipsis")
             lines.append(cut)
     return lines

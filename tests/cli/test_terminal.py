@@ -23,10 +23,11 @@ EVIL = "evil\x1b[31mRED\x1b]0;title\x07\r\x9b2J\udc9b3J\t\u202e"
 LINES = EVIL + "\n   9  11:59  root  rm everything"
 """Where line breaks are allowed, too: they could begin a line that looks like the program's own."""
 BY = ["--actor", LINES, "--reason", LINES]
-VIEWS = """ls|ls --no-trunc|ls --format {{.Names}}|ls --format json|ps|images|containers|layers|layers --tree|tree|tree --at 4
-log --all --stat|log --all --draw|log img|show 7|why-gone box|blame two|who|who --per day|trash|diff-state 2 now|diff-state --tree 2 now|df --since 1|df
-inspect img|inspect --format {{.Names}} img|image img|layer base|get-names img|metadata img|list-image-data img|check|undo --last 3 --plan
-prune --all --plan|redact 4 --plan|restore box|delete-image img|exists img|compat images|compat layers|compat get-names img|mounts"""
+VIEWS = """ls|ls --no-trunc|ls --format {{.Names}}|ls --format json|ps|images|containers|layers|layers --tree|tree
+tree --at 4|log --all --stat|log --all --draw|log img|show 7|why-gone box|blame two|who|who --per day|trash
+diff-state 2 now|diff-state --tree 2 now|df|df --since 1|inspect img|inspect --format {{.Names}} img|image img
+layer base|get-names img|metadata img|list-image-data img|check|undo --last 3 --plan|prune --all --plan
+redact 4 --plan|restore box|delete-image img|exists img|compat images|compat layers|compat get-names img|mounts"""
 
 
 class _Terminal(io.TextIOWrapper):
