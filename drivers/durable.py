@@ -63,7 +63,7 @@ def symlink(target: str, path: str) -> None:
 def write_file(path: str, content: bytes, mode: int = 0o600) -> None:
     """A small derived file, written beside and renamed; not synced."""
     beside = path + ".new"
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         os.write(fd, content)
     finally:

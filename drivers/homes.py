@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from layerlog.drivers import durable
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import DriverError, IncompleteOptions
+from layerlog.eventstore.safety import is_folder, names_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ class Home:
     def setup(self) -> None:
         with failing(self.name, "set-up", "-"):
             disk.make_folders(os.path.dirname(self.home))
-            folders = (self.home, *self._folders(), os.path.join(self.home, "staging"), os.path.join(self.home, "trash"))
-            self._make_folders([folder for folder in folders if not os.path.isdir(folder)])
+            own = (*self._folders(), os.path.join(self.home, "staging"), os.path.join(self.home, "trash"))
+            missing = [] if os.path.isdir(self.home) else [self.home]
+            self._make_folders(missing + [folder for folder in own if not is_folder(folder)])
 
     def _make_folders(self, missing: list[str]) -> None:
         """Make folders, the outer before the inner; their names are durable, or they are not there."""
@@ -151,10 +153,7 @@ class Home:
         return os.path.join(self.home, "trash", entry)
 
     def _names(self, folder: str) -> list[str]:
-        try:
-            return sorted(os.listdir(os.path.join(self.home, folder)))
-        except FileNotFoundError:
-            return []
+        return names_in(os.path.join(self.home, folder))
 
     def _sync_folders(self, *folders: str) -> None:
         if self.sync_mode != "none":

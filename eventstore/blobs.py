@@ -6,13 +6,13 @@ the writer lock, so that no commit can refer to one that is just going.
 
 from __future__ import annotations
 
-import errno
 import os
 from hashlib import sha256
 
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import BlobMissing, DigestMismatch
 from layerlog.eventstore.ids import check_digest
+from layerlog.eventstore.safety import names_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -217,11 +217,9 @@ class BlobWriter:
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return []
-        raise
+        return names_in(folder)
+    except NotADirectoryError:
+        return []
 
 
 def _chunks(data: bytes | BinaryIO) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from layerlog.eventstore.errors import CommitUnknown
 from layerlog.eventstore.frame import CHAIN_START, HEADER_BYTES
 from layerlog.eventstore.run_writer import RunWriter, merged
 from layerlog.eventstore.runs import SUFFIX, Run
+from layerlog.eventstore.safety import names_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,11 +115,7 @@ class Checkpoints:
 
     def _listing(self) -> set[tuple[int, int]]:
         found: set[tuple[int, int]] = set()
-        try:
-            names = os.listdir(self.folder)
-        except FileNotFoundError:
-            return found
-        for name in names:
+        for name in names_in(self.folder):
             after, _, last = name.removesuffix(SUFFIX).partition("-")
             if name.endswith(SUFFIX) and after.isdigit() and last.isdigit():
                 found.add((int(after), int(last)))
@@ -241,7 +238,7 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove what writers that died left half made, and small runs that greater ones cover."""
-        for name in os.listdir(self.folder):
+        for name in names_in(self.folder):
             path = os.path.join(self.folder, name)
             if name.endswith(".new") and time.time() - os.stat(path).st_mtime > STALE_SECONDS:
                 disk.unlink(path)

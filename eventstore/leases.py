@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from layerlog.eventstore import disk, ofd
 from layerlog.eventstore.errors import DiskError, InUse, JournalError
+from layerlog.eventstore.safety import names_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,10 +181,7 @@ class Leases:
 
     def files(self) -> list[str]:
         """Names of all lease files, live or dead: usually none."""
-        try:
-            return [name for name in os.listdir(self.folder) if name != ROOM]
-        except FileNotFoundError:
-            return []
+        return [name for name in names_in(self.folder) if name != ROOM]
 
     def dead(self) -> list[str]:
         """IDs whose holder died before it was done."""
@@ -205,10 +203,7 @@ class Leases:
 
     def _all(self, names: list[str] | None = None) -> list[tuple[str, bool, dict[str, Any]]]:
         if names is None:
-            try:
-                names = sorted(name for name in os.listdir(self.folder) if name != ROOM)
-            except FileNotFoundError:
-                return []
+            names = self.files()
         found = []
         for name in names:
             try:

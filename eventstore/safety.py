@@ -35,6 +35,39 @@ class ReadOnlyFileSystem(ReadOnlyStore):
     hint = "mount -o remount,rw, if the disk is well; dmesg tells why the kernel made it read-only"
 
 
+class LinkedFolder(StoreError):
+    """A folder of a store is a symbolic link. Data: ``folder``."""
+
+    message = "{folder} is a symbolic link: what lies behind it is not this store's, and was not touched"
+    hint = "move the folder itself there; the root as a whole may be a link, and so may the home of its driver"
+
+
+def names_in(folder: str) -> list[str]:
+    """Names in a folder below the store's, none when it is missing. Raises LinkedFolder.
+
+    Recovery and collection remove what they find there and no record claims: behind a link that would be other people's files.
+    """
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        if os.path.islink(folder):
+            raise LinkedFolder(folder=folder) from None
+        raise
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a folder. Raises LinkedFolder when a link leads to it."""
+    if os.path.islink(path):
+        raise LinkedFolder(folder=path)
+    return os.path.isdir(path)
+
+
 def look(folder: str) -> bool:
     """Whether the file system of *folder*, which may be missing, is read-only. Raises UnsafeFolder; some ten microseconds."""
     user = os.geteuid()

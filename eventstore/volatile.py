@@ -15,6 +15,7 @@ from layerlog.eventstore.journal import GENESIS, LOCK, make_first_segment
 from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.position import boot_id
 from layerlog.eventstore.reading import POSITION, SEGMENTS
+from layerlog.eventstore.safety import names_in
 
 
 def prepare(folder: str) -> None:
@@ -62,6 +63,5 @@ def _clear(folder: str) -> None:
         disk.unlink(os.path.join(folder, name))
     for below in (SEGMENTS, "checkpoints"):
         path = os.path.join(folder, below)
-        if os.path.isdir(path):
-            for name in os.listdir(path):
-                disk.unlink(os.path.join(path, name))
+        for name in names_in(path):
+            disk.unlink(os.path.join(path, name))

@@ -8,6 +8,7 @@ from layerlog.blob_keeping import collect
 from layerlog.decide.common import need
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import Conflict, DiskError, InUse, JournalError
+from layerlog.eventstore.safety import names_in
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
@@ -80,7 +81,7 @@ class HousekeepingMethods(TrashMethods):
         for kind in ("container", "image"):
             for parent in (self.root, self.run_root):
                 folder = os.path.join(parent, f"{self.driver_name}-{kind}s")
-                for item_id in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+                for item_id in names_in(folder):
                     with self.reading() as rows:
                         known = get(rows, kind, item_id) is not None
                     if not known:

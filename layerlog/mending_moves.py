@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from layerlog.eventstore import disk
 from layerlog.eventstore.leases import Leases
+from layerlog.eventstore.safety import names_in
 from layerlog.projections import trash
 from layerlog.projections.items import every, get
 from layerlog.projections.keys import prefix
@@ -100,7 +101,7 @@ def _folders(found: Mending, rows: Rows) -> Iterator[Move]:
     """Folders of containers and images for their users' own files."""
     for kind in ("container", "image"):
         parent = os.path.join(found.root, f"{found.driver_name}-{kind}s")
-        for item_id in sorted(os.listdir(parent)) if os.path.isdir(parent) else ():
+        for item_id in names_in(parent):
             if get(rows, kind, item_id) is None:
                 path = os.path.join(parent, item_id)
                 words = f"the own folder of {kind} {item_id}: no record of it; to lost+found"

@@ -7,6 +7,7 @@ import os
 from layerlog.eventstore import disk
 from layerlog.eventstore.position import boot_id
 from layerlog.eventstore.rows import Table
+from layerlog.eventstore.safety import names_in
 from layerlog.eventstore.volatile import is_of_this_boot
 from layerlog.projections.items import get
 from layerlog.projections.several import Borrowed
@@ -73,9 +74,8 @@ def _made_by(core: Core, layer_id: str) -> tuple[str, str, str] | None:
 
 def end_volatile(core: Core) -> None:
     """After a boot: remove what is left on disk of containers that ended with the one before."""
-    try:
-        names = os.listdir(core.folder(VOLATILE))
-    except FileNotFoundError:
+    names = names_in(core.folder(VOLATILE))
+    if not names:
         return
     import shutil
 

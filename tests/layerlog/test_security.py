@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerlog import Store
+from layerlog.cli.main import main
 from layerlog.drivers import syscalls
 from layerlog.eventstore import position, safety
 from layerlog.eventstore.errors import InvalidRequest
@@ -20,6 +22,7 @@ from layerlog.eventstore.safety import ReadOnlyFileSystem, UnsafeFolder
 from layerlog.exporting import export
 from layerlog.network import NetworkFileSystem
 from tests.layerlog.builders import Layout, tar
+from tests.rescue import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,6 +229,41 @@ def test_nothing_is_ever_written_through_a_link_that_waits_for_it(tmp_path: Path
     assert not (tmp_path / "saved.tar").is_symlink()
     assert not (tmp_path / "export").is_symlink()
     assert stat.S_IMODE((tmp_path / "export").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_nothing_behind_a_link_in_a_store_is_touched(tmp_path: Path, driver: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store that was copied from somebody: whatever in it is a link to this user's files, nobody cleans up there."""
+    world.make(tmp_path / "healthy", driver)
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("mine")
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    (folder / "below").mkdir()
+    (folder / "below" / "file").write_text("mine")
+    mine = texts(tmp_path, folder, victim)
+    healthy, root = tmp_path / "healthy" / "store", tmp_path / "root"
+    found = [path.relative_to(healthy) for path in sorted(healthy.rglob("*")) if not path.is_symlink()]
+    paths = [path for path in found if "dir" not in path.parts[:-2] and "diff" not in path.parts[:-1]]  # not what is in layers
+    assert len(paths) > 50
+    for path in paths:
+        world.copy(healthy, root)
+        as_file = (root / path).is_file()
+        if as_file:
+            (root / path).unlink()
+        else:
+            shutil.rmtree(root / path)
+        (root / path).symlink_to(victim if as_file else folder)
+        for words in (["recover"], ["gc"], ["create-layer"], ["delete", "mine"], ["trash", "empty"], ["wipe"]):
+            main(["layerlog", "--graph", str(root), *words])
+        assert "Traceback" not in capsys.readouterr().err
+        assert texts(tmp_path, folder, victim).items() >= mine.items(), path
+        shutil.rmtree(root)
+
+
+def texts(top: Path, *paths: Path) -> dict[str, str]:
+    found = [path for one in paths for path in (one, *one.rglob("*"))]
+    return {str(path.relative_to(top)): path.read_text() if path.is_file() else "" for path in found}
 
 
 def test_a_store_that_was_moved_to_a_network_file_system_is_refused_at_the_first_boot_there(
