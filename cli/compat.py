@@ -13,8 +13,8 @@ from layerlog.cli.commands import find
 from layerlog.cli.flags import STORE_FLAGS
 from layerlog.cli.mflag import BadFlag, HelpAsked, parse
 from layerlog.cli.opening import open_store
-from layerlog.cli.run import Run, one_line, write
-from layerlog.eventstore.errors import StoreError
+from layerlog.cli.run import Run, one_line, os_error, write
+from layerlog.eventstore.errors import DriverNotSupported, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,17 +88,23 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
         try:
             _ = run.store if command.store else None
         except (StoreError, OSError) as error:
-            write(sys.stdout, f"error initializing: {one_line(str(error))}\n")
+            write(sys.stdout, f"error initializing: {one_line(_why_not_opened(error))}\n")
             return 1
         return act(run)
     finally:
         run.close()
 
 
+def _why_not_opened(error: StoreError | OSError) -> str:
+    if isinstance(error, OSError):
+        return os_error(error, "mkdir")
+    if isinstance(error, DriverNotSupported) and error.data["why"].startswith("there are"):
+        return f"failed to GetDriver graph {error.data['driver']} {error.data['root']}: driver not supported"
+    return str(error)
+
+
 def act(run: Run) -> int:
     """Run the command; an error is one line on stderr and status 1."""
-    from layerlog.cli.run import os_error
-
     try:
         return run.command.action(run)
     except StoreError as error:

@@ -63,6 +63,7 @@ def settle(values: dict[str, Any], compat: bool) -> Settings:
             found.run_root = os.path.abspath(values["run"])
         elif values.get("graph") and not compat:
             found.run_root = ""
+    found.driver = "overlay" if found.driver == "overlay2" else found.driver
     found.image_store = os.path.abspath(values["image_store"]) if values.get("image_store") else ("" if given else found.image_store)
     found.transient = bool(values.get("transient_store")) or (found.transient and not given)
     return found
@@ -175,6 +176,7 @@ def _read(found: Settings, paths: list[str], named: bool) -> None:
     path = paths[0]
     storage = _section(found.table, "storage", path)
     found.driver = _word(storage, "driver") or found.driver
+    found.driver = "overlay" if found.driver == "overlay2" else found.driver  # its name in older files and scripts
     found.root = _path(_word(storage, "graphroot")) or found.root
     found.run_root = _path(_word(storage, "runroot")) or found.run_root
     if user() and (rootless := _word(storage, "rootless_storage_path")):

@@ -21,7 +21,8 @@ def create_image(run: Run) -> int:
     except InvalidDigest as bad:
         from layerlog.cli.gojson import quoted
 
-        raise InvalidRequest(f"validating digests for new image: validating image digest {quoted(run['digest'])}: {bad}") from bad
+        why = f"{quoted(run['digest'])}: {_bad_digest(run['digest'])}"
+        raise InvalidRequest(f"validating digests for new image: validating image digest {why}") from bad
     return show_made(run, made)
 
 
@@ -40,13 +41,18 @@ def images_by_digest(run: Run) -> int:
 
 def _bad_digest(word: str) -> str:
     """Why *word* is no digest, in the original's words; empty when it is one."""
-    algorithm, colon, digits = word.partition(":")
-    if not colon or not digits or not frozenset("0123456789abcdef").issuperset(digits):
-        return "invalid checksum digest format"
+    import re
+
+    algorithm, _, digits = word.partition(":")
     length = {"sha256": 64, "sha384": 96, "sha512": 128}.get(algorithm)
+    if not algorithm or not digits:
+        return "invalid checksum digest format"
     if length is None:
-        return "unsupported digest algorithm"
-    return "" if len(digits) == length else "invalid checksum digest length"
+        known = re.fullmatch(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", word)  # distribution's grammar
+        return "unsupported digest algorithm" if known else "invalid checksum digest format"
+    if len(digits.encode("utf-8", "surrogateescape")) != length:
+        return "invalid checksum digest length"
+    return "" if frozenset("0123456789abcdef").issuperset(digits) else "invalid checksum digest format"
 
 
 def _list(run: Run, found: list[Image], none: list[Image] | None) -> int:

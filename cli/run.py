@@ -148,7 +148,7 @@ def file_or_stdin(path: str) -> BinaryIO:
     return open(path, "rb") if path else sys.stdin.buffer
 
 
-def os_error(error: OSError) -> str:
+def os_error(error: OSError, verb: str = "open") -> str:
     """An OSError in the original's words: ``open PATH: no such file or directory``."""
     why = (os.strerror(error.errno) if error.errno else str(error)).lower()
-    return f"open {os.fsdecode(error.filename)}: {why}" if error.filename is not None else why
+    return f"{verb} {os.fsdecode(error.filename)}: {why}" if error.filename is not None else why

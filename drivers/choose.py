@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerlog.eventstore.errors import NotSupported
+from layerlog.eventstore.errors import DriverNotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _UNTRIED = ("zfs",)
 
 
 def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str] = ()) -> Driver:
-    """The driver *name* over ``root/name``; touches no disk. Raises NotSupported for a name nobody knows.
+    """The driver *name* over ``root/name``; touches no disk. Raises DriverNotSupported for a name nobody knows.
 
     *options* are ``KEY=VALUE``, as --storage-opt takes them.
     """
@@ -41,7 +41,7 @@ def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str]
         from layerlog.drivers.null import Null
 
         return Null(root)
-    raise NotSupported(f"driver {name!r} is not supported; there are {', '.join(NAMES)}")
+    raise DriverNotSupported(driver=name, root=root, why=f"there are {', '.join(NAMES)}")
 
 
 def probe(name: str, root: str) -> str:
@@ -62,13 +62,13 @@ def probe(name: str, root: str) -> str:
 
 
 def check_new(name: str, root: str) -> None:
-    """Raise NotSupported when no store of the driver *name* can be made in *root*, before anything of it is made.
+    """Raise DriverNotSupported when no store of the driver *name* can be made in *root*, before anything of it is made.
 
     overlay and vfs are not tried: the first can be made where it cannot be mounted, the second works everywhere.
     """
     why = probe(name, root) if name in ("btrfs", "zfs") else "" if name in (*NAMES, "null") else f"there are {', '.join(NAMES)}"
     if why:
-        raise NotSupported(f"driver {name!r} is not supported; {why}")
+        raise DriverNotSupported(driver=name, root=root, why=why)
 
 
 def first_working(root: str) -> str:

@@ -10,8 +10,9 @@ import os
 from contextlib import contextmanager, suppress
 
 from layerlog.drivers import durable
+from layerlog.drivers.storage_options import parse_options
 from layerlog.eventstore import disk
-from layerlog.eventstore.errors import DriverError, IncompleteOptions
+from layerlog.eventstore.errors import DriverError
 from layerlog.eventstore.safety import is_folder, names_in
 
 TYPE_CHECKING = False
@@ -42,24 +43,6 @@ def _inherits_nothing(folder: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
             raise
-
-
-def parse_options(driver: str, options: Sequence[str]) -> dict[str, str]:
-    """``KEY=VALUE`` and ``DRIVER.KEY=VALUE`` as the original takes them with --storage-opt; other drivers' options are dropped.
-
-    Raises IncompleteOptions for one without ``=``.
-    """
-    parsed = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise IncompleteOptions(f"unable to parse option {option!r}: it is not KEY=VALUE")
-        owner, dot, rest = key.partition(".")
-        if not dot:
-            parsed[key] = value
-        elif owner in (driver, "storage"):
-            parsed[rest] = value
-    return parsed
 
 
 class Home:

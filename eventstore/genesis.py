@@ -9,7 +9,7 @@ import os
 
 from layerlog.eventstore import codec
 from layerlog.eventstore.envelope import process_facts
-from layerlog.eventstore.errors import ForeignStore, JournalMissing, UnknownFormat
+from layerlog.eventstore.errors import ForeignStore, InvalidRequest, JournalMissing, UnknownFormat
 from layerlog.eventstore.ids import new_id
 from layerlog.eventstore.journal import Journal
 
@@ -103,7 +103,7 @@ def _listing(root: str) -> list[str]:
     except FileNotFoundError:
         return []
     except NotADirectoryError:
-        raise ForeignStore(root=root, found="not a directory") from None
+        raise InvalidRequest(f"mkdir {root}: not a directory") from None
 
 
 def _populated(home: str) -> bool:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from layerlog.drivers.applying import Limits
-from layerlog.drivers.homes import parse_options
+from layerlog.drivers.storage_options import parse_options
 from layerlog.eventstore.errors import InvalidRequest
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
 def limits_of(driver: str, options: Sequence[str]) -> Limits:
-    """The limits that *options* ask for. Raises InvalidRequest for what is no number, IncompleteOptions for no ``KEY=VALUE``."""
+    """The limits that *options* ask for. Raises InvalidRequest for what is no number."""
     found = parse_options(driver, options)
     return Limits(**{key: _number(f"archive_{key}", found[f"archive_{key}"]) for key in KEYS if f"archive_{key}" in found})
 

@@ -69,6 +69,8 @@ class Opened(Core):
         self.terms = Terms(envelope(actor=actor, reason=reason, command=command, arguments=arguments, key=key), key, expected)
         self.driver_asked = driver is not None
         self.driver_name = choose_home(self.root, driver) or first_working_driver(self.root)
+        if options:
+            check_driver_options(self.driver_name, options)
         self.image_roots = self._image_roots(image_stores)
         self._open(sync)
 
@@ -157,6 +159,13 @@ def check_new_store(driver: str, root: str) -> None:
     from layerlog.drivers.choose import check_new
 
     check_new(driver, root)
+
+
+def check_driver_options(driver: str, options: Sequence[str]) -> None:
+    """Raise InvalidRequest for an option that *driver* does not know."""
+    from layerlog.drivers.storage_options import check_options
+
+    check_options(driver, options)
 
 
 def first_working_driver(root: str) -> str:

@@ -397,3 +397,71 @@ def test_a_repair_leaves_what_a_container_uses(filled: Door, tmp_path: Path) -> 
     assert shown.code == 1
     assert "deleting image iid: image used by cid: image is in use by a container\n" in shown.err
     assert filled("exists", "ctr", "img", "base").code == 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "option", "why"),
+    [
+        ("overlay", "foo", "unable to parse key/value option: foo"),
+        ("vfs", "foo", "unable to parse key/value option: foo"),
+        ("overlay", "overlay.bogus=1", "overlay: unknown option overlay.bogus"),
+        ("overlay", ".mountop=noexec", "overlay: unknown option .mountop"),
+        ("overlay", "mountop=noexec", "overlay: unknown option mountop"),
+        ("overlay", "overlay.ignore_chown_errors=maybe", 'strconv.ParseBool: parsing "maybe": invalid syntax'),
+        ("vfs", "vfs.mountopt=nodev", "vfs driver does not support mount options"),
+        ("vfs", ".bogus=1", "vfs driver does not support .bogus options"),
+        ("overlay", "overlay.imagestore=/no/such", "overlay: can't stat imageStore dir /no/such: stat /no/such: no such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("command", ["version", "layers", "create-layer"])
+def test_a_store_does_not_open_with_an_option_that_nobody_would_act_on(
+    cs: Door, tmp_path: Path, driver: str, option: str, why: str, command: str
+) -> None:
+    where = ["--graph", str(tmp_path / "g"), "--run", str(tmp_path / "r"), "-s", driver]
+    shown = cs(*where, "--storage-opt", option, command, where=[])
+    assert (shown.code, shown.out, shown.err) == (1, f"error initializing: {why}\n", "")
+    assert not (tmp_path / "g").exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("option", ["overlay.mountopt=noexec", ".mountopt=noexec", ".MountOpt=noexec", "mountopt=noexec"])
+def test_mount_options_count_however_they_are_spelled(cs: Door, tmp_path: Path, option: str) -> None:
+    where = ["--graph", str(tmp_path / "g"), "--run", str(tmp_path / "r"), "-s", "overlay", "--storage-opt", option]
+    cs("create-layer", "-i", "one", where=where)
+    point = cs(*where, "mount", "one", where=[]).out.strip()
+    try:
+        with open("/proc/self/mountinfo") as table:
+            assert "noexec" in next(line for line in table if f" {point} " in line)
+    finally:
+        assert cs(*where, "unmount", "one", where=[]).code == 0
+
+
+def test_roots_that_cannot_be_made_are_told_as_the_original_does(cs: Door, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    run = ["--run", str(tmp_path / "r"), "-s", "vfs"]
+    shown = cs("layers", where=["--graph", str(tmp_path / "file"), *run])
+    assert shown.out == f"error initializing: mkdir {tmp_path}/file: not a directory\n"
+    shown = cs("layers", where=["--graph", str(tmp_path / "g"), *run[:2], "-s", "nosuch"])
+    assert shown.out == f"error initializing: failed to GetDriver graph nosuch {tmp_path}/g: driver not supported\n"
+
+
+def test_overlay2_is_overlay(cs: Door, tmp_path: Path) -> None:
+    shown = cs("status", "-j", where=["--graph", str(tmp_path / "g"), "--run", str(tmp_path / "r"), "-s", "overlay2"])
+    assert '["Driver Name","overlay"]' in shown.out
+
+
+@pytest.mark.parametrize(
+    ("digest", "why"),
+    [
+        ("sha256:zz", "invalid checksum digest length"),
+        ("sha256:" + "g" * 64, "invalid checksum digest format"),
+        ("md5:" + "a" * 32, "unsupported digest algorithm"),
+        ("a..b:ff", "invalid checksum digest format"),
+        (":" + "a" * 64, "invalid checksum digest format"),
+        ("x", "invalid checksum digest format"),
+    ],
+)
+def test_what_is_wrong_with_a_digest_is_told_as_the_original_does(filled: Door, digest: str, why: str) -> None:
+    assert filled("images-by-digest", digest).err == f"{digest}: {why}\n"
+    told = f'validating digests for new image: validating image digest "{digest}": {why}\n'
+    assert filled("create-image", "-d", digest).err == told
