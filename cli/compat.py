@@ -98,7 +98,7 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
 def _why_not_opened(error: StoreError | OSError) -> str:
     if isinstance(error, OSError):
         return os_error(error, "mkdir")
-    if isinstance(error, DriverNotSupported) and error.data["why"].startswith("there are"):
+    if isinstance(error, DriverNotSupported) and str(error.data["why"]).startswith("there are"):
         return f"failed to GetDriver graph {error.data['driver']} {error.data['root']}: driver not supported"
     return str(error)
 
