@@ -14,7 +14,7 @@ from layerlog.cli.flags import STORE_FLAGS
 from layerlog.cli.mflag import BadFlag, HelpAsked, parse
 from layerlog.cli.opening import open_store
 from layerlog.cli.run import Run, one_line, os_error, write
-from layerlog.eventstore.errors import DriverNotSupported, StoreError
+from layerlog.eventstore.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def _command(program: str, command: Command, rest: list[str], values: dict[str, 
 def _why_not_opened(error: StoreError | OSError) -> str:
     if isinstance(error, OSError):
         return os_error(error, "mkdir")
-    if isinstance(error, DriverNotSupported) and str(error.data["why"]).startswith("there are"):
+    from layerlog.drivers.choose import NAMES, DriverNotSupported
+
+    if isinstance(error, DriverNotSupported) and error.data["driver"] not in NAMES:
         return f"failed to GetDriver graph {error.data['driver']} {error.data['root']}: driver not supported"
     return str(error)
 

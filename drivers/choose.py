@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layerlog.eventstore.errors import DriverNotSupported
+from layerlog.eventstore.errors import NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,12 @@ NAMES = ("overlay", "btrfs", "zfs", "vfs")
 """In the order in which they are tried where none was asked for (contract/cli.md §2); vfs works everywhere."""
 _UNTRIED = ("zfs",)
 """Built and never run for real: used where it is asked for, never chosen."""
+
+
+class DriverNotSupported(NotSupported):
+    """No store of that driver can be made there. Data: ``driver``, ``root``, ``why``."""
+
+    message = "driver {driver!r} is not supported; {why}"
 
 
 def open_driver(name: str, root: str, run_root: str = "", options: Sequence[str] = ()) -> Driver:

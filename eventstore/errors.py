@@ -300,12 +300,6 @@ class NotSupported(StoreError):
     """This driver, kernel or installation cannot do it; the message says what would."""
 
 
-class DriverNotSupported(NotSupported):
-    """No store of that driver can be made there. Data: ``driver``, ``root``, ``why``."""
-
-    message = "driver {driver!r} is not supported; {why}"
-
-
 class ForeignStore(StoreError):
     """A root that something else made; nothing in it was touched. Data: ``root``, ``found``."""
 
