@@ -5,6 +5,7 @@ Where they differ, ``DIFFERENT`` says how and why; docs/differences.md says it t
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -97,6 +98,21 @@ def shape(path: bytes, name: bytes, dated: set[bytes]) -> tuple[Any, ...]:
     return oct(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_rdev, links, when, xattrs, content
 
 
+def read_at_once(lines: list[bytes]) -> list[bytes]:
+    """A record whose last entries, the end of the archive, are one.
+
+    The original writes one for each read from a pipe (tar-split, ``NewInputTarStream``): on a busy machine two, by chance.
+    """
+    last = len(lines)
+    while last and lines[last - 1].startswith(b'{"type":2,'):
+        last -= 1
+    ends = [json.loads(line) for line in lines[last:]]
+    if len(ends) < 2:
+        return lines
+    payload = base64.b64encode(b"".join(base64.b64decode(one["payload"]) for one in ends)).decode()
+    return [*lines[:last], json.dumps({**ends[0], "payload": payload}, separators=(",", ":")).encode()]
+
+
 def named(lines: list[bytes]) -> set[bytes]:
     """Names of the members, cleaned, without whiteouts: what an archive gives a time."""
     entries = tarsplit.entries(io.BytesIO(b"".join(line + b"\n" for line in lines)))
@@ -137,6 +153,7 @@ def theirs(place: tuple[str, Path]) -> dict[str, Seen]:
             lines = split.read().splitlines()
         if lines[-1].startswith(b'{"type":2,"payload":"",'):
             lines.pop()  # newer versions of the original do not write that
+        lines = read_at_once(lines)
         root = graph / "overlay" / layer_id / "diff" if kind == "overlay" else graph / "vfs" / "dir" / layer_id
         record = records[layer_id]
         found[name] = Seen("", tree(str(root), named(lines)), lines, (record.get("uidset", []), record.get("gidset", [])))
@@ -164,7 +181,7 @@ def seen_by(driver: Driver, name: str) -> Seen:
     try:
         split.seek(0)
         assert b"".join(tarsplit.reassemble(driver, "new", split)) == ALL[name], "it does not come back bit for bit"
-        lines = gzip.decompress(split.getvalue()).splitlines()
+        lines = read_at_once(gzip.decompress(split.getvalue()).splitlines())
         return Seen("", tree(driver.own_tree("new"), named(lines)), lines, (applied.uids, applied.gids))
     finally:
         driver.remove("new")
