@@ -26,6 +26,20 @@ def new_id() -> str:
             return drawn
 
 
+def chain_id(parent: str, diff_digest: str) -> str:
+    """ID of a layer as skopeo, podman and buildah derive it, so that equal layers are stored once.
+
+    The first layer's is its diffID; each further is SHA-256 of ``PARENT+DIFFID``
+    (containers/image ``storage_dest.go``).
+    """
+    hexadecimal = diff_digest.partition(":")[2]
+    if not parent:
+        return hexadecimal
+    from hashlib import sha256
+
+    return sha256(f"{parent}+{hexadecimal}".encode()).hexdigest()
+
+
 def check_id(asked: str) -> str:
     """Return *asked* if it can be an ID and a path component, else raise InvalidID.
 

@@ -8,6 +8,7 @@ from layerlog.core import Core
 from layerlog.decide.restoring import thrown as find_thrown
 from layerlog.eventstore.errors import CommitUnknown, ItemUnknown, NotInTrash, StoreError
 from layerlog.projections import trash
+from layerlog.projections.items import get
 from layerlog.view import PastView
 from layerlog.when import parse_when
 
@@ -161,6 +162,8 @@ def _last_deletion(rows: Rows, asked: str) -> tuple[str, str, int]:
 
 def _why_not(rows: Rows, kind: str, item_id: str, row: dict[str, Any] | None) -> str:
     """Why it cannot come back; empty when it can."""
+    if get(rows.own, kind, item_id) is not None:
+        return "it came back, and is here"
     if row is None or not row["kept"]:
         return "its contents were freed"
     from layerlog.decide.restoring import restore

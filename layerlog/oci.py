@@ -15,7 +15,7 @@ import cattrs
 from attrs import field, frozen
 
 from layerlog.eventstore.errors import InvalidDigest, InvalidImage
-from layerlog.eventstore.ids import check_digest
+from layerlog.eventstore.ids import chain_id, check_digest
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -192,14 +192,7 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def layer_id(parent: str, diff_id: str) -> str:
-    """ID of a layer as skopeo, podman and buildah derive it, so that equal layers are stored once.
-
-    The first layer's is its diffID; each further is SHA-256 of ``PARENT+DIFFID``
-    (containers/image ``storage_dest.go``).
-    """
-    hexadecimal = diff_id.partition(":")[2]
-    return hashlib.sha256(f"{parent}+{hexadecimal}".encode()).hexdigest() if parent else hexadecimal
+layer_id = chain_id
 
 
 def to_json(document: Any, sort_keys: bool = True) -> bytes:

@@ -71,7 +71,7 @@ class UndoMethods(AskingMethods):
         """Undo commits, newest first, as one commit. All or nothing: raises UndoConflict naming what stands in the way.
 
         Names, metadata, big data, pins come back, and within retention deleted things with their contents;
-        contents that were replaced do not.
+        contents that were replaced do not. On terms of an expected version, *last* and *by* mean what they meant then.
         """
         self.must_write()
         commits = [(commit, _Before(self, commit.sequence)) for commit in self._chosen(sequence, last, by)]
@@ -92,7 +92,7 @@ class UndoMethods(AskingMethods):
             return [self.commit_at(sequence)]
         undone: set[int] = set()
         found: list[Commit] = []
-        for commit in self.history(after=1, reverse=True):
+        for commit in self.history(after=1, until=self.terms.expected, reverse=True):
             if commit.sequence in undone:
                 continue
             if undid := commit.envelope.get("undoes"):

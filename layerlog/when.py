@@ -19,6 +19,8 @@ def parse_when(asked: str | int | float, now_ns: int) -> tuple[str, int]:
     if isinstance(asked, int):
         return ("back", -asked) if asked < 0 else ("sequence", asked)
     if isinstance(asked, float):
+        if not abs(asked) < 1e12:
+            raise InvalidWhen(asked=asked)
         return "time", int(asked * 1e9)
     word = asked.strip()
     if word.isascii() and word.isdigit() and len(word) < 19:

@@ -75,3 +75,13 @@ def last_seen(rows: Rows, kind: str, word: str) -> Row | None:
     """The last deletion of an ID, or of something that held that name."""
     found: Row | None = rows.get(key("gone", kind, word)) or rows.get(key("gone-name", kind, word))
     return found
+
+
+def of(rows: Rows, kind: str, item_id: str, order: int) -> Row | None:
+    """The trash row of a certain thing: several may have borne its ID one after the other, and *order* tells them apart."""
+    seen = last_seen(rows, kind, item_id)
+    newest = get(rows, kind, seen["sequence"], seen["id"]) if seen else None
+    if newest is not None and newest["row"]["order"] == order:
+        return newest
+    found = (row for row in every(rows) if row["kind"] == kind and row["id"] == item_id and row["row"]["order"] == order)
+    return next(found, None)

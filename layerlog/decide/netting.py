@@ -73,14 +73,13 @@ class _Way:
 
     def bring_back(self, kind: str, item_id: str) -> Iterator[Thing]:
         """Restore a thing as its last deletion left it. Yields holders that had to give up a name for that."""
-        thrown = trash.last_seen(self.seen, kind, item_id) or {}
-        row = trash.get(self.seen, kind, thrown["sequence"], item_id) or {}
+        row = trash.of(self.seen, kind, item_id, (get(self.then, kind, item_id) or {})["order"]) or {}
         for name in row["row"].get("names", ()):
             other = holder(self.seen, kind, name)
             if other is not None:
                 self._name(kind, other, [one for one in self._names(self.seen, (kind, other)) if one != name])
                 yield kind, other
-        self.do({"type": f"{kind.capitalize()}Restored", "id": item_id, "deleted_at": thrown["sequence"]})
+        self.do({"type": f"{kind.capitalize()}Restored", "id": item_id, "deleted_at": row["sequence"]})
 
     def rename(self, things: list[Thing]) -> None:
         """Names go where they belong; what somebody else waits for is given up first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layerlog.decide.common import names_free
 from layerlog.eventstore.errors import Conflict, DuplicateID, LayerHasChildren, LayerUsedByContainer, LayerUsedByImage, NotInTrash
+from layerlog.eventstore.ids import chain_id
 from layerlog.projections import images, layers, trash
 from layerlog.projections.items import Row, get
 
@@ -20,6 +21,13 @@ class NeededLayerGone(NotInTrash):
 
     message = "{asked} stands on layer {needed}, which was freed, and is gone for good"
     hint = "layerlog why-gone {needed} tells when and by whom"
+
+
+class LayerReplaced(Conflict):
+    """Data: ``asked`` (what was to come back), ``needed`` (the layer that it stood on)."""
+
+    message = "{asked} stood on layer {needed}, and another layer has that ID now"
+    hint = "delete that layer first: the one that was there comes back with it, if it is still in the trash"
 
 
 def thrown(rows: Rows, asked: str, kind: str | None = None) -> Row:
@@ -102,7 +110,7 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
     events = _image_back(rows, was, before) if kind == "container" else []
     for layer_id in _needed_layers(kind, was):
         try:
-            events += _layer_back(rows, layer_id, {event["id"] for event in events}, before)
+            events += _layer_back(rows, layer_id, {event["id"] for event in events}, before, row)
         except NotInTrash as gone:
             raise NeededLayerGone(asked=f"{kind} {row['id'][:12]}", needed=gone.data["asked"]) from gone
     return [*events, {"type": f"{kind.capitalize()}Restored", "id": row["id"], "deleted_at": row["sequence"]}]
@@ -111,13 +119,15 @@ def _restored(rows: Rows, row: Row, before: Rows | None = None) -> Events:
 def _image_back(rows: Rows, was: Row, before: Rows | None) -> Events:
     """Events for the image that a container was made from, whose record would else point nowhere; none when it is gone for good.
 
-    Nor when the container had lost it *before*. Raises DuplicateName when another image took its name since.
+    Nor when the container had lost it *before*, or another one bore its ID since. Raises DuplicateName when its name was taken since.
     """
     image_id = was.get("image")
     if not image_id or get(rows, "image", image_id) is not None or (before is not None and get(before, "image", image_id) is None):
         return []
     seen = trash.last_seen(rows, "image", image_id)
     row = trash.get(rows, "image", seen["sequence"], image_id) if seen is not None and seen["id"] == image_id else None
+    if row is not None and row["row"]["order"] > was["order"]:
+        return []
     return _restored(rows, row, before) if row is not None and row["kept"] else []
 
 
@@ -144,17 +154,70 @@ def _needed_layers(kind: str, was: Row) -> list[str]:
     return images.top_layers(was) if kind == "image" else [was["layer"]]
 
 
-def _layer_back(rows: Rows, layer_id: str, coming: set[str], before: Rows | None) -> Events:
-    """Events for a layer and its ancestors, base first; none for what is there or on its way, nor for what was missing *before* too."""
+def _layer_back(rows: Rows, layer_id: str, coming: set[str], before: Rows | None, above: Row) -> Events:
+    """Events for a layer and its ancestors, base first; none for what is there or on its way, nor for what was missing *before* too.
+
+    *above* is the trash row of what stands on it. Raises LayerReplaced where another layer has the ID by now.
+    """
     chain: list[Row] = []
     wanted: str | None = layer_id
-    while wanted and wanted not in coming and get(rows, "layer", wanted) is None:
-        if before is not None and get(before, "layer", wanted) is None:
+    while wanted and wanted not in coming:
+        there = get(rows.own, "layer", wanted)
+        if there is not None and not _is_the_same(rows, there, above, before):
+            raise LayerReplaced(asked=f"{above['kind']} {above['id'][:12]}", needed=wanted)
+        if get(rows, "layer", wanted) is not None or (before is not None and get(before, "layer", wanted) is None):
             break
-        row = thrown(rows, wanted, "layer")
-        if row["id"] != wanted or not row["kept"]:
+        row = _ground(rows, wanted, above)
+        if not row["kept"]:
             raise NotInTrash(asked=wanted)
         names_free(rows, "layer", row["row"].get("names", []))
         chain.append(row)
-        wanted = row["row"].get("parent")
+        wanted, above = row["row"].get("parent"), row
     return [{"type": "LayerRestored", "id": row["id"], "deleted_at": row["sequence"]} for row in reversed(chain)]
+
+
+def _ground(rows: Rows, layer_id: str, above: Row) -> Row:
+    """The trash row of the layer that *above* stood on: of several that bore its ID one after the other, the last that is older.
+
+    Raises NotInTrash.
+    """
+    newest = thrown(rows, layer_id, "layer")
+    if newest["id"] != layer_id:
+        raise NotInTrash(asked=layer_id)
+    if newest["row"]["order"] < above["row"]["order"] or layer_id in above["row"].get("mapped_layers", ()):
+        return newest
+    every = (row for row in trash.every(rows) if row["kind"] == "layer" and row["id"] == layer_id)
+    older = [row for row in every if row["row"]["order"] < above["row"]["order"]]
+    if not older and not _says_its_contents(newest["row"]):
+        raise NotInTrash(asked=layer_id)
+    return max(older, key=lambda row: int(row["row"]["order"]), default=newest)
+
+
+def _is_the_same(rows: Rows, there: Row, above: Row, before: Rows | None) -> bool:
+    """Whether a layer that is there is what the deleted thing *above* stood on, or has the same contents: IDs may be given again.
+
+    What stands on a layer is made after it. One that is younger, and whose ID something deleted bore, came in its place.
+    """
+    if there["order"] < above["row"]["order"] or there["id"] in above["row"].get("mapped_layers", ()):
+        return True
+    earlier = get(before, "layer", there["id"]) if before is not None else None
+    if earlier is not None and earlier["order"] == there["order"]:
+        return True
+    deleted = [row for row in trash.every(rows) if row["kind"] == "layer" and row["id"] == there["id"]]
+    if not deleted and trash.last_seen(rows, "layer", there["id"]) is None:
+        return True
+    was = next((row["row"] for row in deleted if row["sequence"] >= above["sequence"]), None)
+    if was is not None and _filled_alike(was, there):
+        return True
+    return _says_its_contents(there)
+
+
+def _filled_alike(one: Row, other: Row) -> bool:
+    digests = [row.get("contents", {}).get("diff_digest") for row in (one, other)]
+    return digests[0] == digests[1] and one.get("parent") == other.get("parent") and not other.get("opened")
+
+
+def _says_its_contents(row: Row) -> bool:
+    """Whether its ID follows from its contents and its parent, as with images that were loaded."""
+    digest = row.get("contents", {}).get("diff_digest")
+    return digest is not None and not row.get("opened") and row["id"] == chain_id(row.get("parent", ""), digest)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import TYPE_CHECKING
 
 import pytest
 
+from layerlog.decide.restoring import LayerReplaced
 from layerlog.decide.undoing import UndoConflict
-from layerlog.eventstore.errors import CommitUnknown
+from layerlog.eventstore.errors import CommitUnknown, InvalidWhen
 from tests.layerlog.builders import BASE, tar
 
 if TYPE_CHECKING:
@@ -143,3 +145,114 @@ def test_what_stands_in_the_way_of_an_undo_is_named(store: Store) -> None:
     with pytest.raises(UndoConflict, match=f"stands on layer {base.id}"):
         store.undo(at)
     assert store.plan_undo(at).conflicts[0][0] == at
+
+
+def _stacked(store: Store, base: bytes = tar({"below": b"old"})) -> None:
+    """An image of two layers whose IDs somebody chose."""
+    store.import_layer(io.BytesIO(base), id="base")
+    store.import_layer(io.BytesIO(tar({"above": b"x"})), "base", id="top")
+    store.create_image("top", id="img", names=["app"])
+
+
+def test_nothing_comes_back_onto_another_layer_that_got_the_id_of_its_own(store: Store) -> None:
+    _stacked(store)
+    store.delete_image("img")
+    deleted = store.sequence
+    store.import_layer(io.BytesIO(tar({"below": b"new"})), id="base")
+    before = store.sequence
+    for attempt in (lambda: store.restore("app"), lambda: store.restore("top", "layer"), lambda: store.undo(deleted)):
+        with pytest.raises((LayerReplaced, UndoConflict)):
+            attempt()
+    assert not store.why_gone("app").can_return
+    assert store.sequence == before
+    store.delete_layer("base")
+    assert store.why_gone("app").can_return
+    store.restore("app")
+    assert b"".join(store.diff("base")) == tar({"below": b"old"})
+    assert store.layer("top").parent == "base"
+
+
+def test_an_undo_brings_back_the_layer_of_that_time_where_several_had_its_id(store: Store) -> None:
+    _stacked(store)
+    store.delete("img")
+    store.delete_layer("top")
+    deleted = store.sequence
+    store.delete_layer("base")
+    store.import_layer(io.BytesIO(tar({"below": b"new"})), id="base")
+    store.delete_layer("base")
+    undo = store.undo(deleted).sequence
+    assert b"".join(store.diff("base")) == tar({"below": b"old"})
+    assert store.exists("top")
+    back = store.undo(undo).sequence
+    store.undo(back)
+    assert b"".join(store.diff("base")) == tar({"below": b"old"})
+
+
+def test_it_comes_back_onto_its_own_layer_or_not_at_all(store: Store) -> None:
+    _stacked(store)
+    store.delete_image("img")
+    store.empty_trash()
+    store.create_layer(id="base")
+    store.create_layer("base", id="top")
+    store.delete_layer("top")
+    store.delete_layer("base")
+    store.create_layer(id="base")
+    store.delete_layer("base")
+    store.restore("top", "layer")
+    assert store.layer("base").created_ns < store.layer("top").created_ns
+
+
+def test_undoing_the_deletion_of_what_stood_on_it_does_not_either(store: Store) -> None:
+    _stacked(store)
+    store.delete_image("img")
+    store.undo(last=1)
+    store.delete("img")
+    store.delete_layer("top")
+    deleted = store.sequence
+    store.delete_layer("base")
+    store.create_layer(id="base")
+    assert store.plan_undo(deleted).conflicts
+    with pytest.raises(UndoConflict):
+        store.undo(deleted)
+
+
+def test_a_layer_that_was_pulled_again_meanwhile_is_as_good(store: Store) -> None:
+    old = tar({"below": b"old"})
+    _stacked(store)
+    store.delete_image("img")
+    store.import_layer(io.BytesIO(old), id="base")
+    assert store.restore("app").id == "img"
+    store.delete_image("img")
+    loaded = "sha256:" + hashlib.sha256(old).hexdigest()
+    chosen = loaded.partition(":")[2]
+    store.import_layer(io.BytesIO(old), id=chosen)
+    store.create_layer(chosen, id="own")
+    store.delete_layer("own")
+    store.delete_layer(chosen)
+    store.import_layer(io.BytesIO(old), id=chosen)
+    assert store.restore("own", "layer").id == "own"
+
+
+def test_an_undo_on_terms_undoes_what_was_planned_and_nothing_that_came_later(store: Store) -> None:
+    image = store.create_image(names=["a"])
+    other = store.create_image(names=["b"])
+    store.set_metadata(image.id, "mine")
+    planned = store.plan_undo(last=1)
+    store.delete_image(other.id)  # somebody else's
+    store.given(expected=planned.planned_on).undo(last=1)
+    assert store.metadata(image.id) == ""
+    assert not store.exists(other.id)
+
+
+def test_a_thing_that_came_back_is_not_said_to_be_freed(store: Store) -> None:
+    image = store.create_image(names=["a"])
+    store.delete_image(image.id)
+    store.restore("a")
+    assert store.why_gone("a").why_not == "it came back, and is here"
+    assert store.why_gone("a").command == ""
+
+
+@pytest.mark.parametrize("when", [float("nan"), float("inf"), 1e300, -1e300])
+def test_a_number_that_is_no_time_is_refused_as_such(store: Store, when: float) -> None:
+    with pytest.raises(InvalidWhen):
+        store.at(when)
