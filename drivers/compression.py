@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NONE, BZIP2, GZIP, XZ, ZSTD = 0, 1, 2, 3, 4
 NAMES = ("none", "bzip2", "gzip", "xz", "zstd")
 PIECE_BYTES = 1 << 20
+_BZIP2_BLOCKS = (b"\x31\x41", b"\x17\x72")
+"""How a block, and the end of a stream without any, begins: a plain tar may begin with the name ``BZhou``."""
 _ZSTD_SKIPPABLE = frozenset(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60))
 
 
@@ -31,7 +33,7 @@ def detect(start: bytes) -> int:
     """The code of the compression that a stream beginning with *start* (6 bytes suffice) uses; NONE if no other."""
     if start.startswith(b"\x1f\x8b\x08"):
         return GZIP
-    if start.startswith(b"BZh"):
+    if start.startswith(b"BZh") and start[3:4].isdigit() and (len(start) < 6 or start[4:6] in _BZIP2_BLOCKS):
         return BZIP2
     if start.startswith(b"\xfd7zXZ\x00"):
         return XZ

@@ -6,6 +6,7 @@ that really remove do so here; for overlay a mark is left, where it has somethin
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -17,6 +18,9 @@ from layerlog.eventstore.errors import ArchiveEscape
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from layerlog.drivers.tarfields import Member
+
+
+_LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Deletions(LayerTree):
@@ -42,12 +46,20 @@ class Deletions(LayerTree):
         try:
             if says == whiteouts.HIDES:
                 self._remove_foreign(folder, parent)
-                if shown:
+                if shown and parent:
                     self._hide_lower(parent)
+                elif shown:
+                    self._hide_below_root(folder)
             else:
                 self._delete(folder, hidden, base, shown)
         finally:
             os.close(folder)
+
+    def _hide_below_root(self, folder: int) -> None:
+        """A mount does not ask whether the root of a layer is opaque: what layers below have in theirs is deleted name by name."""
+        assert self._lower is not None
+        for base in self._lower.entries(b"", self._lower.root()):
+            self._delete(folder, base, base, shown=True)
 
     def _shown_below(self, path: bytes, within: bool) -> bool:
         """Whether layers below show something at *path* (*within*: in it) that this one has not hidden yet.
@@ -56,6 +68,8 @@ class Deletions(LayerTree):
         """
         if self._lower is None or self._lower.find(path) is None:
             return False
+        if not path:
+            return True
         parts = path.split(b"/")
         for depth in range(1, len(parts) + within):
             try:
@@ -113,18 +127,50 @@ class Deletions(LayerTree):
         return True
 
     def _remove_foreign(self, folder: int, name: bytes) -> bool:
-        """Delete from a folder all that is not of this archive; True when it is empty then."""
+        """Delete from a folder all that is not of this archive; True when it is empty then. One descriptor and no recursion."""
         if self._fresh:
             return False
-        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-        emptied = True
+        fd, path = os.open(b".", _LISTED, dir_fd=folder), name
+        above: list[tuple[bytes, os.stat_result, bool, list[bytes]]] = []
         try:
-            for base in map(os.fsencode, os.listdir(fd)):
-                found = os.stat(base, dir_fd=fd, follow_symlinks=False)
-                emptied &= self._delete_foreign(fd, name + b"/" + base if name else base, base, found)
+            emptied, folders = self._strip(fd, path)
+            while folders or above:
+                if folders:
+                    base = folders.pop()
+                    above.append((path, os.fstat(fd), emptied, folders))
+                    inner = os.open(base, _LISTED | os.O_NOFOLLOW, dir_fd=fd)
+                    os.close(fd)
+                    fd, path = inner, path + b"/" + base if path else base
+                    emptied, folders = self._strip(fd, path)
+                    continue
+                below, seen, gone = path, os.fstat(fd), emptied
+                parent = os.open(b"..", _LISTED, dir_fd=fd)
+                os.close(fd)
+                fd = parent
+                path, expected, emptied, folders = above.pop()
+                if not os.path.samestat(os.fstat(fd), expected):
+                    raise OSError(errno.EBUSY, "was moved while it was being emptied", below)
+                if gone and not self._is_ours(seen):
+                    self._remove(fd, below, below.rpartition(b"/")[2], seen)
+                else:
+                    emptied = False
+            return emptied
         finally:
             os.close(fd)
-        return emptied
+
+    def _strip(self, folder: int, name: bytes) -> tuple[bool, list[bytes]]:
+        """Delete from a folder what is not of this archive, but for folders; whether nothing else is left, and those folders."""
+        emptied = True
+        folders = []
+        for base in map(os.fsencode, os.listdir(folder)):
+            found = os.stat(base, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode) and len(self._ours):
+                folders.append(base)
+            elif self._is_ours(found):
+                emptied = False
+            else:
+                self._remove(folder, name + b"/" + base if name else base, base, found)
+        return emptied, folders
 
 
 def shown_name(name: bytes) -> str:

@@ -45,7 +45,8 @@ class View:
         self.roots, self.overlay, self.maps = list(roots), overlay, maps
 
     def root(self) -> Node:
-        return Node(os.stat(self.roots[0]), self.until_opaque(b"", list(range(len(self.roots)))))
+        """All layers make up the root: a mount does not ask whether that of one is opaque."""
+        return Node(os.stat(self.roots[0]), list(range(len(self.roots))))
 
     def entries(self, path: bytes, node: Node) -> dict[bytes, Node]:
         """What the folder *node* at *path* holds, by name."""

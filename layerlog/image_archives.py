@@ -97,7 +97,8 @@ class Archive:
             start = offset + reader.offset
             if start + member.size > self._size:
                 raise InvalidArchive(why=f"{self.where}: unexpected EOF", offset=offset)
-            offset = start + member.size + -member.size % tarstream.BLOCK
+            offset = start + member.size
+            offset += -offset % tarstream.BLOCK  # what a global header says was read, its padding not
             count += 1
             if count > MEMBERS_MAX:
                 raise ArchiveLimit(limit="members of an image archive", allowed=MEMBERS_MAX, offset=offset)

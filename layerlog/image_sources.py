@@ -168,7 +168,8 @@ class OCISource:
             nested = oci.parse(data, oci.Index, descriptor.digest)
             return self._image(choose_platform(nested, platform, self.where), platform, depth + 1)
         manifest = oci.parse(data, oci.Manifest, descriptor.digest)
-        if manifest.config.mediaType not in oci.CONFIG_TYPES:
+        known = oci.CONFIG_TYPES if kind == oci.MANIFEST else (*oci.CONFIG_TYPES, oci.OLD_CONFIG)
+        if manifest.config.mediaType not in known:
             raise NotAnImage(where=descriptor.digest, why=f"it is no image, but a {manifest.config.mediaType[:80]!r}")
         config_bytes = self._document(manifest.config)
         config = oci.parse(config_bytes, oci.Config, manifest.config.digest)

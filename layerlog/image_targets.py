@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 512
 _COPY_BYTES = 1 << 20
+_OCTAL_MAX = 8**11
 
 
 class Target(Protocol):
@@ -163,10 +164,15 @@ def _folder_header(name: str) -> bytes:
 
 
 def _file_header(name: str, size: int) -> bytes:
-    header = tarwrite.header(tarwrite.Entry(name.encode(), b"0", mode=0o644, size=size))
+    """One block, since it is written when all that follows it is. From 8 GiB on the size is binary, as in GNU tar."""
+    octal = size if size < _OCTAL_MAX else 0
+    header = tarwrite.header(tarwrite.Entry(name.encode(), b"0", mode=0o644, size=octal))
     if len(header) != _BLOCK:
-        raise InvalidRequest(f"{name} of {size} bytes needs more room than one tar header has")
-    return header
+        raise InvalidRequest(f"{name} needs more room than one tar header has")
+    if octal == size:
+        return header
+    header = header[:124] + b"\x80" + size.to_bytes(11, "big") + header[136:148] + b" " * 8 + header[156:]
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
 
 
 class FolderTarget:

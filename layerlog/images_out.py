@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FORMATS = ("oci-archive", "oci", "docker-archive")
 _CODES = {"none": packing.NONE, "gzip": packing.GZIP, "zstd": packing.ZSTD}
 _MEDIA_TYPE = {packing.NONE: oci.LAYER_PLAIN, packing.GZIP: oci.LAYER_PLAIN + "+gzip", packing.ZSTD: oci.LAYER_PLAIN + "+zstd"}
+_OF_THE_BYTES = ("io.github.containers.zstd-chunked.", "containerd.io/snapshot/stargz/", "io.containers.estargz.")
+"""Annotations of zstd:chunked and eStargz layers: digest, place and sizes of the table of contents in the compressed bytes."""
 _INDEX_TYPE = oci.INDEX_TYPES[0]
 
 
@@ -195,9 +197,17 @@ def _write_layers(
             pieces = packing.compressed(_checked(core, layer, diff_id, progress), wanted)
             written[diff_id, wanted] = target.blob(pieces, _blob_name)
         digest, size = written[diff_id, wanted]
-        kept = {key: value for key, value in before[place].items() if key == "annotations"} if before else {}
+        kept = _annotated(before[place], digest) if before else {}
         found.append({"mediaType": _MEDIA_TYPE[wanted], "digest": digest, "size": size, **kept})
     return found
+
+
+def _annotated(stored: dict[str, Any], digest: str) -> dict[str, Any]:
+    """The annotations of a stored layer descriptor; without those that tell where in its bytes something is, where these are others now."""
+    annotations = stored.get("annotations")
+    if isinstance(annotations, dict) and stored.get("digest") != digest:
+        annotations = {key: value for key, value in annotations.items() if not key.startswith(_OF_THE_BYTES)}
+    return {"annotations": annotations} if annotations else {}
 
 
 def _tell(progress: Progress, parts: Parts, place: int, present: bool) -> None:

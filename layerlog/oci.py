@@ -21,6 +21,8 @@ INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docke
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 MANIFEST, CONFIG = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json"
 CONFIG_TYPES = (CONFIG, "application/vnd.docker.container.image.v1+json", "")
+OLD_CONFIG = "application/octet-stream"
+"""What some registries made of the media type of a config; docker takes it, in manifests of its own, for one."""
 LAYER_PLAIN = "application/vnd.oci.image.layer.v1.tar"
 LAYER_TYPES = (
     LAYER_PLAIN,

@@ -63,6 +63,12 @@ def test_a_flipped_bit_is_an_error_or_gives_other_bytes(name: str) -> None:
         assert unpack(bytes(damaged)) == DATA, "the checksum of the format saw nothing"
 
 
+def test_a_plain_tar_may_begin_with_a_name_that_looks_like_bzip2() -> None:
+    for name in (b"BZhang.txt", b"BZh", b"BZh9", b"BZh10.txt"):
+        assert compression.detect(tars.archive(tars.file(name, b"x"))[:6]) == compression.NONE
+    assert compression.detect(tars.COMPRESSIONS["bzip2"](b"")[:6]) == compression.BZIP2
+
+
 def test_padding_of_xz_in_fours_is_no_garbage() -> None:
     assert unpack(PACKED["xz"] + bytes(8) + tars.COMPRESSIONS["xz"](b"more")) == DATA + b"more"
 

@@ -404,6 +404,30 @@ def test_attributes_of_a_parent_are_those_of_its_child(driver: Driver) -> None:
     driver.unmount("b")
 
 
+@pytest.mark.parametrize("marker", ["opaque", "deleted"])
+def test_a_deep_tree_can_be_hidden_by_an_archive_that_brings_other_things(driver: Driver, marker: str) -> None:
+    """Deeper than the stack of Python and the descriptors of a process would let a recursion go."""
+    deep = b"/".join([b"deep"] * 600)
+    layer(driver, "a", [], tars.folder(b"deep"), tars.pax({b"path": deep + b"/f"}) + tars.file(b"f", b"1"))
+    layer(driver, "b", ["a"], tars.file(b"deep/new" if marker == "opaque" else b"new", b"2"), MARKERS[marker](b"deep"))
+    assert seen(driver, "b", "a") == ({"deep": "/", "deep/new": "2"} if marker == "opaque" else {"new": "2"})
+
+
+MARKERS = {"opaque": tars.opaque, "deleted": tars.whiteout}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_opaque_root_hides_all_that_layers_below_have(driver: Driver, first: bool) -> None:
+    """The kernel does not ask whether the root of a layer is opaque."""
+    below = [tars.folder(b"d"), tars.file(b"d/old", b"1"), tars.folder(b"e"), tars.file(b"e/old", b"1"), tars.file(b"gone", b"secret")]
+    layer(driver, "a", [], *below)
+    members = [tars.folder(b"d"), tars.file(b"d/new", b"22"), tars.file(b"new", b"2")]
+    layer(driver, "b", ["a"], *([tars.opaque(b"."), *members] if first else [*members, tars.opaque(b".")]))
+    assert seen(driver, "b", "a") == {"d": "/", "d/new": "22", "new": "2"}
+    found = {(change.kind, change.path) for change in driver.changes("b", ["a"])}
+    assert found == {(0, b"/d"), (2, b"/d/old"), (1, b"/d/new"), (2, b"/gone"), (2, b"/e"), (1, b"/new")}
+
+
 def test_errors_name_driver_operation_and_layer(driver: Driver) -> None:
     with pytest.raises(DriverError) as caught:
         driver.mount("nothing", [], MountOptions())

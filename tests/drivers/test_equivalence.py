@@ -29,7 +29,8 @@ MEMBERS = st.one_of(
     st.builds(tars.folder, NAMES, st.sampled_from([0o755, 0o700])),
     st.builds(tars.symlink, NAMES, st.sampled_from([b"nowhere", b"a"])),
     st.builds(tars.whiteout, NAMES),
-    st.builds(tars.opaque, st.sampled_from([b"d", b"e", b"d/x"])),
+    st.builds(tars.opaque, st.sampled_from([b"d", b"e", b"d/x", b"."])),
+    st.builds(lambda name, other: tars.file(name, b"55555") + tars.hard_link(other, name), NAMES, NAMES),
 )
 LAYERS = st.lists(st.lists(MEMBERS, max_size=8), min_size=1, max_size=4)
 

@@ -14,6 +14,7 @@ import pytest
 
 from layerlog.eventstore.errors import DigestMismatch, InvalidImage, InvalidRequest
 from layerlog.image_refs import Asked, means, parse
+from layerlog.oci import MANIFEST_TYPES
 from tests.layerlog.builders import BASE, CONFIG, LAYER, MANIFEST, TOP, Layout, docker_archive, image_of, tar
 from tests.layerlog.litter import left_behind
 
@@ -124,6 +125,19 @@ def test_signatures_and_charts_beside_images_are_passed_over_but_not_loaded_alon
     refused(store, path, "it is no image, but a 'application/vnd.cncf.helm", image="chart")
     refused(store, layout.write(tmp_path / "alone", index_of(chart)), "it is no image")
     assert store.load(path).names == ["app"]
+
+
+def test_a_config_of_no_media_type_of_its_own_is_one_in_a_manifest_of_dockers(store: Store, tmp_path: Path) -> None:
+    """What older registries hand out, and docker takes. In an OCI manifest it is an artifact of somebody's."""
+    for kind in MANIFEST_TYPES:
+        layout = Layout(name="app")
+        config = layout.add(json.dumps(layout.config).encode(), "application/octet-stream")
+        document = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layout.layers}
+        path = layout.write(tmp_path / kind.replace("/", "-"), index_of(named(layout.add(json.dumps(document).encode(), kind), "app")))
+        if kind == MANIFEST:
+            refused(store, path, "it is no image")
+        else:
+            assert store.load(path).id == image_of(layout)
 
 
 def test_an_image_of_no_layers_may_say_null_for_none(store: Store, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerlog.eventstore.errors import DigestMismatch, DuplicateID, InvalidImage, InvalidRequest, StoreError
+from tests.drivers import tars
 from tests.layerlog.builders import BASE, LAYER, TOP, Layout, digest, docker_archive, image_of, tar
 from tests.layerlog.litter import left_behind
 
@@ -102,6 +103,16 @@ def test_the_layers_of_a_docker_archive_may_be_compressed(store: Store, tmp_path
     image = store.load(str(path))
     sizes = [one["size"] for one in json.loads(store.big_data("image", image.id, "manifest"))["layers"]]
     assert sizes == [len(tar(BASE)), len(tar(TOP))]
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, 1000, 6000])
+def test_an_archive_may_have_global_headers(store: Store, tmp_path: Path, size: int) -> None:
+    """As git and GNU tar write them for a comment; their size is no whole block."""
+    layout = Layout()
+    comment = tars.pax({b"comment": b"c" * size}, b"g")
+    path = tmp_path / "docker.tar"
+    path.write_bytes(comment + tar(docker_archive(layout)))
+    assert store.load(str(path)).id == image_of(layout)
 
 
 def test_an_index_gives_the_image_of_the_asked_platform(store: Store, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from layerlog import image_targets
+from layerlog.drivers import tarstream
 from layerlog.eventstore.errors import ContentsDamaged, ImageUnknown, InvalidRequest, StoreError
 from layerlog.images_in import Quiet
-from tests.layerlog.builders import BASE, TOP, Layout, image_of
+from tests.layerlog.builders import BASE, LAYER, TOP, Layout, image_of, tar
 
 if TYPE_CHECKING:
     from layerlog import Store
@@ -124,6 +127,48 @@ def test_docker_names_have_a_tag(store: Store, tmp_path: Path) -> None:
         member = archive.extractfile("manifest.json")
         assert member is not None
         assert json.loads(member.read())[0]["RepoTags"] == ["host:5000/x:latest", "plain:latest", "tagged:1"]
+
+
+@pytest.mark.parametrize("size", [8**11 - 1, 8**11, 20 << 30])
+def test_a_blob_of_any_size_has_a_header_of_one_block_that_readers_know(tmp_path: Path, size: int) -> None:
+    header = image_targets._file_header("blobs/sha256/" + "0" * 64, size)
+    assert len(header) == 512
+    assert tarfile.TarInfo.frombuf(header, "utf-8", "strict").size == size
+    archive = tmp_path / "big.tar"
+    with open(archive, "wb") as file:
+        file.write(header)
+        file.truncate(512 + size + -size % 512 + 1024)  # a hole
+    listed = subprocess.run(["tar", "-tvf", str(archive)], capture_output=True, text=True, check=True).stdout
+    assert str(size) in listed.split()
+    member = tarstream.TarReader(tarstream.Feed(iter([header]))).next()
+    assert member is not None
+    assert member.size == size
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "none"])
+def test_annotations_about_the_bytes_of_a_layer_go_where_these_are_others(store: Store, tmp_path: Path, compression: str | None) -> None:
+    """Who believes a table of contents at a place where it is not cannot read the layer. What else is annotated stays."""
+    layout = Layout(BASE)
+    chunked = {"io.github.containers.zstd-chunked.manifest-position": "1:2:3:1", "containerd.io/snapshot/stargz/toc.digest": "sha256:0"}
+    layout.blobs = {}
+    layout.layers = [
+        layout.add(gzip.compress(tar(BASE), 1, mtime=9), LAYER + "+gzip", annotations={**chunked, "my.own": "word"}),
+    ]
+    image = store.load(layout.write(tmp_path / "layout"))
+    store.save(str(tmp_path / "out"), [image], format="oci", compression=compression)
+    entry = json.loads((tmp_path / "out/index.json").read_bytes())["manifests"][0]
+    manifest = json.loads((tmp_path / "out/blobs/sha256" / entry["digest"].partition(":")[2]).read_bytes())
+    assert [one["annotations"] for one in manifest["layers"]] == [{"my.own": "word"}]
+
+
+def test_annotations_of_bytes_that_stay_the_same_stay(store: Store, tmp_path: Path) -> None:
+    layout = Layout(BASE, packed=False)
+    layout.layers[0]["annotations"] = {"io.github.containers.zstd-chunked.manifest-position": "1:2:3:1"}
+    layout.config["config"] = {}
+    image = store.load(layout.write(tmp_path / "layout"))
+    store.save(str(tmp_path / "out"), [image], format="oci")
+    entry = json.loads((tmp_path / "out/index.json").read_bytes())["manifests"][0]
+    assert entry["digest"] == image.digest
 
 
 def test_members_have_no_owner_and_no_time(store: Store, tmp_path: Path) -> None:
