@@ -92,6 +92,7 @@ def diff_state(run: Run) -> int:
     from layerlog.cli.views.asking import difference_lines, difference_tree
     from layerlog.cli.views.show import show_lines
 
+    found = [one for one in found if one.what != "changed" or one.fields]  # the others came back meanwhile, as they were
     show_lines(difference_tree(found, older, newer) if run["tree"] else difference_lines(found))
     return 0
 

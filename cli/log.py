@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from layerlog.cli.views.log import Told
     from layerlog.cli.views.told import Teller
     from layerlog.history import Commit
+    from layerlog.store import Store
 
 SHOWN = 25
 """Commits that are shown unless asked for more."""
@@ -22,6 +23,8 @@ KINDS = ("layer", "image", "container")
 
 def log(run: Run) -> int:
     """Commits, newest first; with --follow oldest first, and then those to come."""
+    if run["number"] < 0:
+        raise InvalidRequest("--number takes how many commits to show")
     after, until, words = _range(run)
     chosen = _Chosen(run, words)
     wanted = 0 if run["all"] or (run.json and not run["number"]) else run["number"] or SHOWN
@@ -54,11 +57,21 @@ def _range(run: Run) -> tuple[int, int, list[str]]:
     for word in run.arguments:
         first, dots, last = word.partition("..")
         if dots and not store.exists(word) and (first or last):
-            after = max(after, store.sequence_at(first) - 1 if first else 0)
+            after = max(after, _before(store, first) if first else 0)
             until = min(until, store.sequence_at(last) if last else until)
         else:
             words.append(word)
     return after, until, words
+
+
+def _before(store: Store, first: str) -> int:
+    """The commit before a range: a commit is part of the range that begins with it, the last one before a time is not."""
+    import time
+
+    from layerlog.when import parse_when
+
+    sequence = store.sequence_at(first)
+    return sequence if parse_when(first, time.time_ns())[0] == "time" else sequence - 1
 
 
 def _print(run: Run, shown: list[Told]) -> None:

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 class Commit:
     """One atomic change: who made it, when, why, and its events."""
 
-    __slots__ = ("envelope", "events", "sequence", "size", "time_ns")
+    __slots__ = ("envelope", "events", "redacted", "sequence", "size", "time_ns")
 
-    def __init__(self, sequence: int, time_ns: int, envelope: dict[str, Any], events: list[Any], size: int = 0) -> None:
+    def __init__(
+        self, sequence: int, time_ns: int, envelope: dict[str, Any], events: list[Any], size: int = 0, redacted: bool = False
+    ) -> None:
         self.sequence, self.time_ns = sequence, time_ns
         self.envelope, self.events = envelope, events
         self.size = size
         """Bytes it takes in the journal."""
+        self.redacted = redacted
+        """Its words were replaced by placeholders (redacting.py)."""
 
     @property
     def actor(self) -> str:
@@ -100,7 +104,7 @@ class HistoryMethods(Core):
     def history(self, after: int = 0, until: int | None = None, reverse: bool = False) -> Iterator[Commit]:
         """Durable commits with ``after < sequence <= until``; newest first with *reverse*."""
         for found in self.ledger.history(after, until, reverse):
-            yield Commit(found.sequence, found.time_ns, found.envelope, found.events, found.size)
+            yield Commit(found.sequence, found.time_ns, found.envelope, found.events, found.size, found.redacted)
 
     def commit_at(self, sequence: int) -> Commit:
         """One commit. Raises CommitUnknown."""

@@ -6,7 +6,7 @@ from layerlog import change
 from layerlog.asking import AskingMethods
 from layerlog.decide.netting import PLANNED, net, preview
 from layerlog.decide.undoing import UndoConflict, inverse, touched_by
-from layerlog.eventstore.errors import CommitUnknown, StoreError
+from layerlog.eventstore.errors import CommitUnknown, InvalidRequest, StoreError
 from layerlog.eventstore.rows import Overlay, Rows
 from layerlog.projections import trash
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from layerlog.history import Commit
 
 
-NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting", "StoreMended"))
-"""What the store does by itself, or a look at contents does: nobody means these by "my last three changes"."""
+NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting", "StoreMended", "PayloadRedacted"))
+"""What the store does by itself, or to its history, or a look at contents does: nobody means these by "my last three changes"."""
 
 
 class UndoPlan:
@@ -59,7 +59,7 @@ class UndoMethods(AskingMethods):
     def plan_undo(self, sequence: int | None = None, *, last: int = 0, by: str = "") -> UndoPlan:
         """What undoing would do; changes nothing.
 
-        *sequence*: that commit; *last*: the newest n commits; *by*: all commits of an actor, user or program.
+        One of *sequence*: that commit; *last*: the newest n commits; *by*: all commits of an actor, user or program.
         Undos, what they undid, and housekeeping do not count for *last* and *by*.
         """
         commits = self._chosen(sequence, last, by)
@@ -87,7 +87,9 @@ class UndoMethods(AskingMethods):
         return change.remove(undoing, decide, f"undo {numbers}")
 
     def _chosen(self, sequence: int | None, last: int, by: str) -> list[Commit]:
-        """The commits meant, newest first."""
+        """The commits meant, newest first. Raises InvalidRequest where it is not said which: never all of them by mistake."""
+        if (sequence is not None) + bool(last) + bool(by) != 1 or last < 0:
+            raise InvalidRequest("give one of: a commit, how many of the newest, an actor")
         if sequence is not None:
             return [self.commit_at(sequence)]
         undone: set[int] = set()
@@ -118,6 +120,8 @@ class UndoMethods(AskingMethods):
         for commit, before in commits:
             for event in reversed(commit.events):
                 try:
+                    if commit.redacted and event["type"] == "NamesSet":  # a placeholder cannot be told from another name
+                        raise UndoConflict(sequence=commit.sequence, why="its names were redacted")
                     turned = inverse(before, rows.with_own(seen), event, self._deleted_in(seen, event, commit.sequence), kept)
                 except UndoConflict as refused:
                     conflicts.append((commit.sequence, str(refused.data["why"])))

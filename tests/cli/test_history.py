@@ -47,6 +47,10 @@ def test_log_is_filtered_by_range_kind_actor_and_command(filled: Door) -> None:
     assert sequences(filled, "3..5") == [5, 4, 3]
     assert sequences(filled, "..2") == [2, 1]
     assert sequences(filled, "5..", "--reverse") == [5, 6]
+    assert sequences(filled, "0s..") == []  # the last one before a time is not after it
+    assert sequences(filled, "1970-01-01..") == [6, 5, 4, 3, 2, 1]
+    assert sequences(filled, "@{1}..") == [6, 5]
+    assert filled("log", "-n", "-1").code == 1
     assert sequences(filled, "--kind", "image") == [4, 3]
     assert sequences(filled, "--by", "ci") == [4]
     assert sequences(filled, "--command", "rm") == [6]
@@ -249,3 +253,17 @@ def test_the_live_view_fits_any_terminal(width: int, height: int) -> None:
     assert "free" in lines[-1] or width == 40
     assert "+ image a" in shown
     assert "q quits" in shown
+
+
+def test_undo_of_fewer_than_no_changes_is_refused(filled: Door) -> None:
+    before = filled("layers", "-j").out
+    assert filled("undo", "--last", "-1").code == 1
+    assert filled("layers", "-j").out == before
+    assert sequences(filled) == [6, 5, 4, 3, 2, 1]
+
+
+def test_what_went_and_came_back_as_it_was_is_no_difference_to_people(filled: Door) -> None:
+    at = sequences(filled)[0]
+    filled("delete-image", "app:1")
+    filled("restore", "app:1")
+    assert filled("diff-state", str(at)).out == "0 differences, +0 B\n"

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from layerlog.decide.restoring import LayerReplaced
 from layerlog.decide.undoing import UndoConflict
-from layerlog.eventstore.errors import CommitUnknown, InvalidWhen
+from layerlog.eventstore.errors import CommitUnknown, InvalidRequest, InvalidWhen
 from tests.layerlog.builders import BASE, tar
 
 if TYPE_CHECKING:
@@ -256,3 +256,26 @@ def test_a_thing_that_came_back_is_not_said_to_be_freed(store: Store) -> None:
 def test_a_number_that_is_no_time_is_refused_as_such(store: Store, when: float) -> None:
     with pytest.raises(InvalidWhen):
         store.at(when)
+
+
+@pytest.mark.parametrize("asked", [{}, {"last": -1}, {"last": 0}, {"by": ""}, {"last": 1, "by": "me"}, {"sequence": 2, "last": 1}])
+def test_an_undo_of_nothing_in_particular_is_not_one_of_everything(store: Store, asked: dict[str, Any]) -> None:
+    store.create_image(names=["a"])
+    for attempt in (store.undo, store.plan_undo):
+        with pytest.raises(InvalidRequest):
+            attempt(**asked)
+    assert store.exists("a")
+
+
+def test_a_redaction_is_not_the_last_change_and_redacted_names_are_not_undone(store: Store) -> None:
+    image = store.create_image(names=["old"])
+    store.add_names(image.id, ["secret"])
+    added = store.sequence
+    store.remove_names(image.id, ["old"])
+    removed = store.sequence
+    store.set_metadata(image.id, "x")
+    store.redact(added)
+    assert [commit.sequence for commit in store.plan_undo(last=2).commits] == [removed + 1, removed]
+    with pytest.raises(UndoConflict, match="redacted"):
+        store.undo(added)
+    assert store.names(image.id) == ["secret"]
