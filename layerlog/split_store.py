@@ -15,7 +15,7 @@ from layerlog import change
 from layerlog.decide.common import lookup, need
 from layerlog.decide.layers import deleted, unused_from
 from layerlog.decide.names import renamed
-from layerlog.eventstore.errors import InvalidRequest, NotFound, NotInTrash, NotSupported
+from layerlog.eventstore.errors import InvalidRequest, ItemUnknown, NotFound, NotInTrash, NotSupported
 from layerlog.projections import images as image_rows
 from layerlog.projections.items import get
 from layerlog.store import Store
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO, Any, BinaryIO
 
+    from layerlog.asking import Tenure
     from layerlog.findings import Finding
+    from layerlog.history import WhyGone
     from layerlog.housekeeping import Collected
     from layerlog.records import Image, Layer, Record
     from layerlog.trashing import Thrown
@@ -258,6 +260,18 @@ class SplitStore(Store):
             return super().restore(asked, kind)
         except NotInTrash:
             return self.images_half.restore(asked, kind)
+
+    def why_gone(self, asked: str) -> WhyGone:
+        """See ``Store.why_gone``; of the image half where the root knows of nothing by that word."""
+        try:
+            return super().why_gone(asked)
+        except ItemUnknown:
+            return self.images_half.why_gone(asked)
+
+    def blame(self, name: str, kind: str | None = None) -> list[Tenure]:
+        """See ``Store.blame``: of both halves, each with the commits of its own journal, oldest first."""
+        both = [*super().blame(name, kind), *self.images_half.blame(name, kind)]
+        return sorted(both, key=lambda one: one.since.time_ns)
 
     def empty_trash(self, older_than_seconds: float = 0.0) -> list[Thrown]:
         return [*super().empty_trash(older_than_seconds), *self.images_half.empty_trash(older_than_seconds)]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from layerlog.history import Commit
 
 
-NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting", "StoreMended", "PayloadRedacted"))
-"""What the store does by itself, or to its history, or a look at contents does: nobody means these by "my last three changes"."""
+NO_CHANGE = frozenset(("TrashFreed", "JournalCompacted", "LayerOpenedForWriting", "StoreMended"))
+"""What the store does by itself, or a look at contents does: nobody means these by "my last three changes"."""
 
 
 class UndoPlan:

@@ -24,6 +24,12 @@ class BorrowedLayerGone(NotFound):
     message = "layer {id}, which {needed_by} borrows from the image store {root}, {why}"
     hint = "open with that image store (--storage-opt DRIVER.imagestore={root}); it was store {store}"
 
+    @classmethod
+    def of(cls, row: Row, why: str) -> BorrowedLayerGone:
+        """The error about the parent of *row*."""
+        terms = row["loan"]
+        return cls(id=row["parent"], needed_by=row["id"], store=terms.get("store", ""), root=terms.get("root", "?"), why=why)
+
 
 def loan(parent: Row | None) -> dict[str, Any]:
     """What a new layer records of a parent in another store; nothing for a parent of one's own."""
@@ -87,5 +93,4 @@ def _still_there(row: Row, parent: Row | None) -> None:
     elif terms.get("diff_digest", "") != parent.get("contents", {}).get("diff_digest", ""):
         why = "has other contents now"
     if why:
-        root = terms.get("root", "?")
-        raise BorrowedLayerGone(id=row["parent"], needed_by=row["id"], store=terms.get("store", ""), root=root, why=why)
+        raise BorrowedLayerGone.of(row, why)

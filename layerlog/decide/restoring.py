@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layerlog.decide.common import names_free
+from layerlog.decide.lending import BorrowedLayerGone
 from layerlog.eventstore.errors import Conflict, DuplicateID, LayerHasChildren, LayerUsedByContainer, LayerUsedByImage, NotInTrash
 from layerlog.eventstore.ids import chain_id
 from layerlog.projections import images, layers, trash
@@ -165,7 +166,11 @@ def _layer_back(rows: Rows, layer_id: str, coming: set[str], before: Rows | None
         there = get(rows.own, "layer", wanted)
         if there is not None and not _is_the_same(rows, there, above, before):
             raise LayerReplaced(asked=f"{above['kind']} {above['id'][:12]}", needed=wanted)
-        if get(rows, "layer", wanted) is not None or (before is not None and get(before, "layer", wanted) is None):
+        if get(rows, "layer", wanted) is not None:
+            break
+        if "loan" in above["row"]:  # nobody here brings back what another store lent
+            raise BorrowedLayerGone.of(above["row"], "is not there")
+        if before is not None and get(before, "layer", wanted) is None:
             break
         row = _ground(rows, wanted, above)
         if not row["kept"]:

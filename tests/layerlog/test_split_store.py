@@ -11,6 +11,8 @@ import pytest
 
 from layerlog import Store
 from layerlog.change import SPLIT_LEASE
+from layerlog.decide.lending import BorrowedLayerGone
+from layerlog.decide.undoing import UndoConflict
 from layerlog.eventstore.errors import ImageUnknown, ImageUsedByContainer, InvalidRequest, LayerHasChildren, LayerUsedByImage, NotSupported
 from layerlog.split_store import SplitStore
 from tests.layerlog.builders import BASE, TOP, Layout, tar
@@ -186,3 +188,29 @@ def test_one_root_cannot_be_both_halves(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="must either be not set or be a different than graphroot"):
         Store(tmp_path / "root", image_store=tmp_path / "link")
     assert not (tmp_path / "root").exists()
+
+
+def test_nothing_comes_back_without_what_the_other_half_lent_it(store: SplitStore) -> None:
+    store.import_layer(io.BytesIO(tar(BASE)), id="base", read_only=True)
+    store.create_image("base", id="im", names=["img"])
+    store.create_layer("base", id="own")
+    store.create_container("img", id="box")
+    store.wipe()
+    with pytest.raises(UndoConflict, match="base, which own borrows"):
+        store.undo(last=1)
+    with pytest.raises(BorrowedLayerGone, match="base, which own borrows"):
+        store.restore("own")
+    store.restore("img")
+    store.undo(last=1)
+    store.restore("box")
+    assert [one.id for one in store.layers() if one.id in ("own", "base")] == ["own", "base"]
+
+
+def test_who_held_a_name_and_why_an_image_is_gone_is_known_to_both_halves_together(store: SplitStore) -> None:
+    image = store.create_image(names=["img"])
+    store.create_container("img", id="box", names=["img"])
+    store.delete_container("box")
+    store.delete_image(image.id)
+    assert store.why_gone("box").kind == "container"
+    assert (store.why_gone(image.id).id, store.why_gone(image.id).can_return) == (image.id, True)
+    assert [(one.kind, one.ended_by) for one in store.blame("img")] == [("image", "deleted"), ("container", "deleted")]
