@@ -13,11 +13,13 @@ from layerlog.drivers import whiteouts
 from layerlog.drivers.attributes import Attributes, InodeSet
 from layerlog.drivers.durable import empty_folder
 from layerlog.drivers.resolve import Folders, descend
-from layerlog.drivers.trees import View
+from layerlog.drivers.trees import Below, View, is_opaque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from layerlog.drivers.trees import Node
 
 _DIRECTORIES_KEPT = 50_000
 
@@ -68,12 +70,32 @@ class LayerTree:
                 fd = self._folders.get(b"/".join(parts[:there]))
             except (FileNotFoundError, NotADirectoryError):
                 continue
+        shown = self._shown_through(parts[:there])
         for depth in range(there, len(parts)):
-            self._make_parent(fd, parts[depth], b"/".join(parts[: depth + 1]))
-            fd = self._folders.enter(b"/".join(parts[: depth + 1]), fd)
+            name = b"/".join(parts[: depth + 1])
+            if shown is not None and self._lower is not None:
+                with Below(self._lower, name[: -len(parts[depth]) - 1], shown) as below:
+                    shown = below.find(parts[depth])
+            shown = self._make_parent(fd, parts[depth], name, shown if shown is not None and shown.is_folder else None)
+            fd = self._folders.enter(name, fd)
         return fd
 
-    def _make_parent(self, folder: int, base: bytes, path: bytes) -> None:
+    def _shown_through(self, parts: list[bytes]) -> Node | None:
+        """The folder of layers below at these parts of a path, unless a folder of this layer on the way hides it, or it is none."""
+        node = self._lower.find(b"/".join(parts)) if self._lower is not None else None
+        if node is None or not node.is_folder:
+            return None
+        for depth in range(1, len(parts) + 1):
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._folders.get(b"/".join(parts[:depth])))
+            try:
+                if is_opaque(fd):
+                    return None
+            finally:
+                os.close(fd)
+        return node
+
+    def _make_parent(self, folder: int, base: bytes, path: bytes, below: Node | None) -> Node | None:
+        """Make one folder; *below*: the same folder of layers below. Returns it, or None when this one hides it."""
         hides = False
         try:
             os.mkdir(base, 0o755, dir_fd=folder)
@@ -84,11 +106,13 @@ class LayerTree:
             os.unlink(base, dir_fd=folder)
             os.mkdir(base, 0o755, dir_fd=folder)
             hides = True
-        self._implied(path, self._folders.enter(path, folder), hides)
+        below = None if hides else below
+        self._implied(path, self._folders.enter(path, folder), below)
         if hides:
             self._hide_lower(path)
+        return below
 
-    def _implied(self, path: bytes, folder: int, hides: bool) -> None:
+    def _implied(self, path: bytes, folder: int, lower: Node | None) -> None:
         """Attributes of a folder that no member describes: those of the same folder below (overlay), else root's, 0755."""
         fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
@@ -96,8 +120,7 @@ class LayerTree:
                 self._ours.add(os.fstat(fd).st_ino)
             if self._for_whiteout:
                 self._bare.add(os.fstat(fd).st_ino)
-            lower = self._lower.find(path) if self._lower is not None and not hides else None
-            if lower is None or not lower.is_folder or self._lower is None:
+            if lower is None or self._lower is None:
                 self.attributes.set_implied(fd, self._inherits())
             else:
                 below = self._lower.open(lower.layers[0], path)

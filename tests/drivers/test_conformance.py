@@ -413,6 +413,17 @@ def test_a_deep_tree_can_be_hidden_by_an_archive_that_brings_other_things(driver
     assert seen(driver, "b", "a") == ({"deep": "/", "deep/new": "2"} if marker == "opaque" else {"new": "2"})
 
 
+@pytest.mark.parametrize("members", [[tars.opaque(b"d")], [tars.whiteout(b"d")], [tars.whiteout(b"d/in")]])
+def test_an_implied_folder_takes_nothing_from_one_that_the_archive_hides(driver: Driver, members: list[bytes]) -> None:
+    layer(driver, "a", [], tars.folder(b"d", 0o700, uid=3), tars.folder(b"d/in", 0o1700, uid=4), tars.file(b"d/in/old", b"1"))
+    layer(driver, "b", ["a"], *members, tars.file(b"d/in/x/new", b"2"))
+    root = driver.mount("b", ["a"], MountOptions())
+    found = [os.stat(os.path.join(root, name)) for name in ("d/in", "d/in/x")]
+    assert [(stat.S_IMODE(one.st_mode), one.st_uid) for one in found] == [(0o755, 0), (0o755, 0)]
+    assert os.listdir(root + "/d/in") == ["x"]
+    driver.unmount("b")
+
+
 MARKERS = {"opaque": tars.opaque, "deleted": tars.whiteout}
 
 
