@@ -9,6 +9,7 @@ from layerlog.decide.undoing import UndoConflict, inverse, touched_by
 from layerlog.eventstore.errors import CommitUnknown, InvalidRequest, StoreError
 from layerlog.eventstore.rows import Overlay, Rows
 from layerlog.projections import trash
+from layerlog.projections.items import get
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,11 +119,12 @@ class UndoMethods(AskingMethods):
         conflicts: list[tuple[int, str]] = []
         kept = self.retention_seconds > 0
         for commit, before in commits:
-            for event in reversed(commit.events):
+            for place, event in reversed(list(enumerate(commit.events))):
                 try:
                     if commit.redacted and event["type"] == "NamesSet":  # a placeholder cannot be told from another name
                         raise UndoConflict(sequence=commit.sequence, why="its names were redacted")
-                    turned = inverse(before, rows.with_own(seen), event, self._deleted_in(seen, event, commit.sequence), kept)
+                    deleted_in = self._deleted_in(seen, event, commit.sequence, before)
+                    turned = inverse(_before_event(before, commit, place), rows.with_own(seen), event, deleted_in, kept, self._undid)
                 except UndoConflict as refused:
                     conflicts.append((commit.sequence, str(refused.data["why"])))
                     continue
@@ -131,15 +133,35 @@ class UndoMethods(AskingMethods):
                     continue
                 preview(seen, turned)
                 touched += map(touched_by, turned)
-        return net(rows.own, seen, touched, kept), conflicts
+        others = [thing for thing in dict.fromkeys(touched) if _became_another(rows.own, seen, *thing)]
+        conflicts += [(commits[-1][0].sequence, f"{kind} {one[:12]} is another one now: undo first what made it") for kind, one in others]
+        return net(rows.own, seen, [thing for thing in touched if thing not in others], kept), conflicts
 
-    def _deleted_in(self, rows: Rows, event: Any, sequence: int) -> int:
-        """The commit whose deletion is to be undone: where an undo, perhaps this one, has deleted the thing again since, that one."""
-        if not event["type"].endswith("Deleted"):
+    def _deleted_in(self, rows: Rows, event: Any, sequence: int, before: Rows) -> int:
+        """The commit whose deletion is to be undone: where an undo, perhaps this one, has deleted that thing again since, that one."""
+        kind = event["type"].removesuffix("Deleted").lower()
+        if not event["type"].endswith("Deleted") or trash.get(rows, kind, sequence, event["id"]) is not None:
             return sequence
-        again = trash.last_seen(rows, event["type"].removesuffix("Deleted").lower(), event["id"])
-        if again is not None and again["sequence"] == PLANNED:
-            return PLANNED
-        if again is not None and again["sequence"] > sequence and self.commit_at(again["sequence"]).envelope.get("undoes"):
-            return int(again["sequence"])
-        return sequence
+        was = get(before, kind, event["id"])
+        again = trash.of(rows, kind, event["id"], was["order"]) if was is not None else None
+        return int(again["sequence"]) if again is not None and self._undid(again["sequence"]) else sequence
+
+    def _undid(self, sequence: int) -> bool:
+        """Whether a commit was an undo; what is only planned here is one."""
+        return sequence == PLANNED or bool(self.commit_at(sequence).envelope.get("undoes"))
+
+
+def _before_event(before: Rows, commit: Commit, place: int) -> Rows:
+    """What an event of a commit found: names may change hands several times in one commit."""
+    event, earlier = commit.events[place], commit.events[:place]
+    if event["type"] != "NamesSet" or not any(one.get("id") == event["id"] for one in earlier):
+        return before
+    found = Overlay(before)
+    preview(found, earlier)
+    return found
+
+
+def _became_another(now: Rows, then: Rows, kind: str, item_id: str) -> bool:
+    """Whether two things bear that ID in the two states: one commit never deletes the one and brings back the other (DESIGN §2)."""
+    one, other = get(now, kind, item_id), get(then, kind, item_id)
+    return one is not None and other is not None and one["order"] != other["order"]

@@ -10,15 +10,18 @@ from __future__ import annotations
 from layerlog.decide import images, layers
 from layerlog.decide.common import not_pinned
 from layerlog.decide.names import Events, set_names
+from layerlog.decide.netting import PLANNED
 from layerlog.decide.restoring import KINDS, restore_at
 from layerlog.eventstore.errors import StoreError
 from layerlog.projections import images as image_rows
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import trash
-from layerlog.projections.items import Row, get, holder
+from layerlog.projections.fold import ORDER_BITS
+from layerlog.projections.items import Row, every, get, holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from layerlog.eventstore.rows import Rows
@@ -31,33 +34,43 @@ class UndoConflict(StoreError):
     hint = "undo the later change first, or change what stands in the way"
 
 
-def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool) -> Events:
-    """Events that undo one event of commit *sequence*. Raises UndoConflict, or what refuses the step."""
+def inverse(before: Rows, now: Rows, event: Any, sequence: int, kept: bool, undid: Callable[[int], bool]) -> Events:
+    """Events that undo one event of commit *sequence*. Raises UndoConflict, or what refuses the step.
+
+    *undid* tells of a commit whether it was an undo, whose deletions are none that somebody wanted.
+    """
     kind, _, verb = _split(event["type"])
     if verb in ("Created", "Restored") and kind in KINDS:
+        if _younger(get(now.own, kind, event["id"]), sequence):
+            return []
         return _delete(before, now, kind, event["id"], kept)
     if verb == "Deleted":
-        if get(now.own, kind, event["id"]) is not None:
+        if (there := get(now.own, kind, event["id"])) is not None:
+            if _younger(there, sequence):
+                raise UndoConflict(sequence=sequence, why=f"another {kind} has the ID {event['id'][:12]} now")
             return []
-        again = trash.last_seen(now, kind, event["id"])
-        if again is not None and again["sequence"] > sequence:
-            raise UndoConflict(
-                sequence=sequence, why=f"{kind} {event['id'][:12]} came back since, and was deleted by commit {again['sequence']}"
-            )
         thrown = trash.get(now, kind, sequence, event["id"])
+        again = trash.last_seen(now, kind, event["id"]) if thrown is None else None
+        if again is not None and again["sequence"] > sequence:
+            raise UndoConflict(sequence=sequence, why=_came_back(kind, event["id"], again["sequence"]))
         if thrown is None or not thrown["kept"]:
             raise UndoConflict(sequence=sequence, why=f"{kind} {event['id'][:12]} was freed, and is gone for good")
         return restore_at(now, kind, sequence, event["id"], before)
     if event["type"] == "StoreWiped":
-        return _unwiped(before, now, sequence)
+        return _unwiped(before, now, sequence, undid)
     handler = _INVERSE.get(event["type"])
     if handler is None:
         raise UndoConflict(sequence=sequence, why=f"{event['type']} has no way back")
     item_kind = event.get("kind", "layer" if event["type"].startswith("Layer") else "image")
     row = get(now.own, item_kind, event["id"]) if "id" in event else None
-    if "id" in event and row is None:
+    if "id" in event and (row is None or _younger(row, sequence)):
         raise UndoConflict(sequence=sequence, why=f"{item_kind} {event['id'][:12]} is gone since")
     return handler(before, now, event, row or {}, sequence)
+
+
+def _younger(row: Row | None, sequence: int) -> bool:
+    """Whether a thing was made after commit *sequence*: then that commit was about another one, whose ID was given again."""
+    return row is not None and row["order"] >> ORDER_BITS > sequence > PLANNED
 
 
 def touched_by(event: Any) -> tuple[str, str]:
@@ -65,15 +78,29 @@ def touched_by(event: Any) -> tuple[str, str]:
     return str(event.get("kind") or _split(event["type"])[0] or "layer"), event["id"]
 
 
-def _unwiped(before: Rows, now: Rows, sequence: int) -> Events:
-    """Everything that a wipe deleted comes back, layers base first. Raises what refuses one of them."""
-    rows = {(row["kind"], row["id"]): row for row in trash.every(now) if row["sequence"] == sequence}
-    order = [(kind, item_id) for kind in ("layer", "image", "container") for one, item_id in rows if one == kind]
+def _unwiped(before: Rows, now: Rows, sequence: int, undid: Callable[[int], bool]) -> Events:
+    """Everything that a wipe deleted comes back, layers base first: also what came back since, and was deleted by an undo.
+
+    Raises UndoConflict, and what refuses one of them.
+    """
     events: dict[tuple[str, str], Any] = {}
-    for kind, item_id in order:
-        for found in restore_at(now, kind, sequence, item_id, before):
-            events.setdefault((found["type"], found["id"]), found)
+    for kind in ("layer", "image", "container"):
+        for row in every(before, kind):
+            there = get(now.own, kind, row["id"])
+            if there is not None and there["order"] == row["order"]:
+                continue
+            thrown = trash.of(now, kind, row["id"], row["order"])
+            if thrown is None or not thrown["kept"]:
+                raise UndoConflict(sequence=sequence, why=f"{kind} {row['id'][:12]} was freed, and is gone for good")
+            if thrown["sequence"] != sequence and not undid(thrown["sequence"]):
+                raise UndoConflict(sequence=sequence, why=_came_back(kind, row["id"], thrown["sequence"]))
+            for found in restore_at(now, kind, thrown["sequence"], row["id"], before):
+                events.setdefault((found["type"], found["id"]), found)
     return list(events.values())
+
+
+def _came_back(kind: str, item_id: str, sequence: int) -> str:
+    return f"{kind} {item_id[:12]} came back since, and was deleted by commit {sequence}"
 
 
 def _split(type_: str) -> tuple[str, str, str]:

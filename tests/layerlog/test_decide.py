@@ -165,7 +165,7 @@ def undo(state: State, before: dict[bytes, Any], sequence: int, events: list[Any
     from layerlog.eventstore.rows import Table
 
     seen = Overlay(state.rows)
-    return [turned for event in reversed(events) for turned in undoing.inverse(Table(before.items()), seen, event, sequence, True)]
+    return [turned for event in reversed(events) for turned in undoing.inverse(Table(before.items()), seen, event, sequence, True, bool)]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 
 from layerlog import Store
 from layerlog.asking import applied, rows_by_id
+from layerlog.decide.undoing import UndoConflict
 from layerlog.eventstore.errors import Conflict, StoreError
 
 if TYPE_CHECKING:
@@ -250,3 +251,68 @@ def test_differences_of_any_two_states_applied_to_one_give_the_other(store: Stor
         older, newer = chance.randrange(store.sequence + 1), chance.randrange(store.sequence + 1)
         found = store.diff_state(older, newer)
         assert applied(rows_by_id(store.at(older)), found) == rows_by_id(store.at(newer)), f"seed {SEED}: {older}, {newer}"
+
+
+class Reborn(Walk):
+    """A walk in which few IDs are given again and again, to things with other contents; sometimes nobody asks who needs what goes."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        super().__init__(store, seed)
+        self.changes += [(6, self.delete), (2, self.delete_unsafely), (1, self.wipe), (2, self.restore)]
+
+    def id(self) -> str:
+        return self.chance.choice("abcd")
+
+    def create_layer(self) -> None:
+        parent = self.any("layer").id if self.chance.random() < 0.7 and self.store.layers() else ""
+        self.store.create_layer(parent, id=self.id(), names=self.names())
+
+    def import_layer(self) -> None:
+        parent = self.any("layer").id if self.chance.random() < 0.7 and self.store.layers() else ""
+        self.store.import_layer(tar_of(self.chance), parent, id=self.id(), names=self.names())
+
+    def create_image(self) -> None:
+        self.store.create_image(self.any("layer").id, id=self.id(), names=self.names())
+
+    def create_container(self) -> None:
+        self.store.create_container(self.any("image").id, id=self.id(), names=self.names())
+
+    def delete_unsafely(self) -> None:
+        self.store.delete(self.any().id)
+
+    def wipe(self) -> None:
+        self.store.wipe()
+
+
+@pytest.mark.parametrize("seed", range(200 if LONG else 6))
+def test_a_walk_over_few_ids_undone_step_by_step_is_what_was_recorded_at_every_step(store: Store, seed: int) -> None:
+    walk = Reborn(store, SEED + seed)
+    recorded = [(store.sequence, shown(store), contents(store))]
+    for _ in range(40):
+        walk.step()
+        recorded.append((store.sequence, shown(store), contents(store)))
+    for (sequence, _, _), (_, rows, digests) in zip(recorded[:0:-1], recorded[-2::-1], strict=True):
+        store.undo(sequence)
+        assert shown(store) == rows, f"seed {SEED + seed}: after undoing commit {sequence}"
+        assert contents(store) == digests, f"seed {SEED + seed}: after undoing commit {sequence}"
+
+
+@pytest.mark.parametrize("seed", range(100 if LONG else 4))
+def test_a_walk_over_few_ids_undone_at_once_is_what_was_before_it_or_refused(store: Store, seed: int) -> None:
+    walk = Reborn(store, SEED + seed)
+    for _ in range(10):
+        walk.step()
+    for _ in range(8):
+        before, digests = shown(store), contents(store)
+        for _ in range(5):
+            walk.step()
+        after, last = shown(store), store.sequence
+        try:
+            undone = store.undo(last=5)
+        except UndoConflict:
+            assert (shown(store), store.sequence) == (after, last)
+            continue
+        assert (shown(store), contents(store)) == (before, digests), f"seed {SEED + seed}, on commit {last}"
+        if undone.events:
+            store.undo(undone.sequence)
+            assert shown(store) == after, f"seed {SEED + seed}, on commit {last}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -276,3 +277,56 @@ def test_redacted_names_are_not_undone(store: Store) -> None:
     with pytest.raises(UndoConflict, match="redacted"):
         store.undo(added)
     assert store.names(image.id) == ["secret"]
+
+
+def _born_again(store: Store) -> None:
+    """Commits: 2 an image, 3 its metadata, 4 it is gone, 5 another one under its ID."""
+    store.create_image(id="x", names=["first"])
+    store.set_metadata("x", "m")
+    store.delete_image("x")
+    store.create_image(id="x", names=["second"], metadata="m")
+
+
+@pytest.mark.parametrize("sequence", [2, 3, 4])
+def test_an_undo_leaves_another_thing_alone_that_got_the_id(store: Store, sequence: int) -> None:
+    _born_again(store)
+    before = store.sequence
+    with suppress(UndoConflict):
+        assert store.undo(sequence).events == []
+    assert (store.names("x"), store.metadata("x"), store.sequence) == (["second"], "m", before)
+    if sequence > 2:
+        assert store.plan_undo(sequence).conflicts
+
+
+def test_one_undo_does_not_make_one_thing_of_another(store: Store) -> None:
+    _born_again(store)
+    plan = store.plan_undo(last=2)
+    assert plan.conflicts
+    assert not plan.events
+    with pytest.raises(UndoConflict, match="another one"):
+        store.undo(last=2)
+    store.undo(last=1)
+    store.undo(last=1)
+    assert store.names("x") == ["first"]
+    store.undo(last=2)
+    assert store.images() == []
+
+
+def test_all_of_it_is_undone_at_once_where_nothing_is_left_of_either(store: Store) -> None:
+    _born_again(store)
+    store.undo(last=4)
+    assert store.images() == []
+
+
+def test_names_that_two_things_swapped_in_one_commit_are_swapped_back(store: Store) -> None:
+    one, two = store.create_image(names=["x"]), store.create_image(names=["y"])
+    with store.transaction() as tx:
+        tx.set_names(one, ["y"])
+        tx.set_names(two, ["x"])
+    swapped = store.sequence
+    store.undo(swapped)
+    assert (store.names(one.id), store.names(two.id)) == (["x"], ["y"])
+    store.undo(last=2)
+    assert store.images() == []
+    store.undo(store.sequence)
+    assert (store.names(one.id), store.names(two.id)) == (["x"], ["y"])
