@@ -171,6 +171,9 @@ class OCISource:
         known = oci.CONFIG_TYPES if kind == oci.MANIFEST else (*oci.CONFIG_TYPES, oci.OLD_CONFIG)
         if manifest.config.mediaType not in known:
             raise NotAnImage(where=descriptor.digest, why=f"it is no image, but a {manifest.config.mediaType[:80]!r}")
+        if manifest.layers and all(oci.packed_as(one.mediaType) is None for one in manifest.layers):  # buildkit's attestations
+            why = f"it is no image: {manifest.layers[0].mediaType[:80]!r} is no layer that can be unpacked"
+            raise NotAnImage(where=descriptor.digest, why=why)
         config_bytes = self._document(manifest.config)
         config = oci.parse(config_bytes, oci.Config, manifest.config.digest)
         if len(config.rootfs.diff_ids) != len(manifest.layers):

@@ -127,6 +127,21 @@ def test_signatures_and_charts_beside_images_are_passed_over_but_not_loaded_alon
     assert store.load(path).names == ["app"]
 
 
+def test_attestations_beside_an_image_are_passed_over(store: Store, tmp_path: Path) -> None:
+    """Buildkit's have the config of an image, for a platform of no name, and layers that are none."""
+    layout = Layout()
+    image = named(layout.manifest(), "app")
+    unknown = {"architecture": "unknown", "os": "unknown"}
+    config = layout.add(json.dumps({**unknown, "rootfs": {"diff_ids": [f"sha256:{'0' * 64}"]}}).encode(), CONFIG)
+    statement = layout.add(b"{}", "application/vnd.in-toto+json")
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [statement]}
+    attestation = layout.add(json.dumps(document).encode(), MANIFEST, platform=unknown)
+    refused(store, layout.write(tmp_path / "alone", index_of(attestation)), "is no layer that can be unpacked")
+    path = layout.write(tmp_path / "layout", index_of(attestation, image))
+    assert store.load(path).names == ["app"]
+    assert [one.names for one in store.load_all(path)] == [["app"]]
+
+
 def test_a_config_of_no_media_type_of_its_own_is_one_in_a_manifest_of_dockers(store: Store, tmp_path: Path) -> None:
     """What older registries hand out, and docker takes. In an OCI manifest it is an artifact of somebody's."""
     for kind in MANIFEST_TYPES:
