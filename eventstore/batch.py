@@ -89,20 +89,21 @@ class Batch:
 
     def _check_expected(self, changes: dict[bytes, Any], expected: int) -> None:
         state = self._state
-        past = self._past.at(expected) if expected < state.base_sequence else None
+        touched, base = state.touched, state.base_sequence  # in this order: a checkpoint may be settled on meanwhile, which takes from both
+        past = self._past.at(expected) if expected < base else None
         for key in changes:
-            found = self._last_change(key)
+            found = self._last_change(key, touched)
             if found <= expected and past is not None and past.get(key) != state.recent.get(key):
-                found = state.base_sequence
+                found = base
             if found > expected:
                 raise StaleVersion(expected=expected, found=found, what=legible(key))
 
-    def _last_change(self, key: bytes) -> int:
+    def _last_change(self, key: bytes, touched: dict[bytes, int]) -> int:
         """The last commit since the state's base that changed this row, 0 when none did."""
         for place in range(len(self.accepted), 0, -1):
             if key in self.accepted[place - 1].changes:
                 return self._durable + place
-        return self._state.touched.get(key, 0)
+        return touched.get(key, 0)
 
     def _repeated(self, request: Request, known: dict[str, Any]) -> Committed:
         sequence: int = known["s"]

@@ -40,6 +40,9 @@ class Follower:
         self.folder = folder
         self.after = after
         """The last commit that was given out."""
+        self._through = after
+        """The last commit that was read, and those of them that are still to be given out."""
+        self._pending: list[Commit] = []
         self._durable = durable
         self._journal = Journal.open(folder, read_only=True, durable=durable)
         self._held = (0, -1)
@@ -47,7 +50,7 @@ class Follower:
         try:
             self._journal.reach_back(after)
             self._at = self._journal.start_of(after + 1)
-            self._stand()
+            self._stand(self._at.segment)
         except BaseException:
             self._journal.close()
             raise
@@ -61,8 +64,11 @@ class Follower:
         """Commits that came since the last call; waits up to *seconds* (None: for ever) for one. Empty also after ``stop``."""
         until = None if seconds is None else time.monotonic() + seconds
         while not self._stopped:
-            if found := self._look():
+            self._look()
+            if self._pending:
+                found, self._pending, self.after = self._pending, [], self._through
                 return found
+            self.after = self._through
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 return []
@@ -76,10 +82,14 @@ class Follower:
     def __iter__(self) -> Iterator[Commit]:
         """Commits for ever, until ``stop``."""
         while not self._stopped:
-            yield from self.new(None)
+            if not self._pending:
+                self._pending = self.new(None)
+            if self._pending:
+                self.after = self._pending[0].sequence
+                yield self._pending.pop(0)
 
-    def _look(self) -> list[Commit]:
-        """Whole commits between where we are and what is published."""
+    def _look(self) -> None:
+        """Read the whole commits between where we are and what is published. Whatever is raised on the way, the next look finds them."""
         journal = self._journal
         if journal.trusted:
             journal.refresh()
@@ -88,27 +98,27 @@ class Follower:
             journal.close()
             journal = self._journal
         end = journal.position
-        if end.sequence <= self.after:
-            return []
-        found = []
-        for frame in journal.frames(self._at, end):
-            if frame.sequence > self.after and frame.payload is not None:
+        if end.sequence <= self._through:
+            return
+        found, at = [], self._at
+        for frame in journal.frames(at, end):
+            if frame.sequence > self._through and frame.payload is not None:
                 found.append(Commit(frame))
-            self._at = frame.after()
-            self._stand()
-        self.after = end.sequence
-        return found
+            at = frame.after()
+        self._stand(at.segment)
+        self._pending, self._at, self._through = [*self._pending, *found], at, end.sequence
 
-    def _stand(self) -> None:
+    def _stand(self, segment: int) -> None:
         """Lock the segment that we are in; one that compaction took away meanwhile is read in its archive."""
         number, fd = self._held
-        if number == self._at.segment:
+        if number == segment:
             return
-        with suppress(FileNotFoundError):
-            self._held = (self._at.segment, os.open(self._journal.segment(self._at.segment).path, os.O_RDONLY | os.O_CLOEXEC))
-            ofd.lock(self._held[1], shared=True)
+        self._held = (0, -1)
         if fd >= 0:
             os.close(fd)
+        with suppress(FileNotFoundError):
+            self._held = (segment, os.open(self._journal.segment(segment).path, os.O_RDONLY | os.O_CLOEXEC))
+            ofd.lock(self._held[1], shared=True)
 
     def _watch(self) -> float:
         """Let the kernel wake us; how many seconds to wait for that at most."""

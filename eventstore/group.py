@@ -8,10 +8,11 @@ a moment to come back, and a leader that did not wait for them would write batch
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _WAITING, _TAKEN, _LEADS, _DONE = range(4)
 
@@ -38,89 +39,122 @@ class Group:
         self._run = run
         self._mutex = threading.Lock()
         self._queue: list[Seat] = []
-        self._led = False
+        self._leader: Seat | None = None
+        self._inside: set[int] = set()
+        """Threads that are in ``submit`` or ``alone``."""
 
     def submit(self, seat: Seat) -> None:
-        """Return when *seat* was run; raises its error. Interrupted while it waits, it is not run if that is still possible."""
-        with self._mutex:
-            leads = not self._led
-            if leads:
-                self._led = True
-                seat._state = _TAKEN
-            else:
-                seat._gate = threading.Lock()
-                seat._gate.acquire()
-                self._queue.append(seat)
-        if not leads:
-            leads = self._wait(seat)
-        if leads:
-            self._lead(seat)
+        """Return when *seat* was run; raises its error.
+
+        Interrupted (Ctrl-C) while it waits, it is not run; while another thread runs it, what interrupted is raised once that is done,
+        since the caller goes by what has happened.
+        """
+        thread = threading.get_ident()
+        try:
+            self._inside.add(thread)
+            if self._join(seat):
+                self._lead(seat)
+        except BaseException:
+            self._withdraw(seat)
+            raise
+        finally:
+            try:
+                self._hand_over(seat)
+            finally:
+                self._hand_over(seat)  # again, where the first was interrupted
+                self._inside.discard(thread)
         if seat.error is not None:
             try:
                 raise seat.error
             finally:
                 seat.error = None
 
-    def enter(self) -> None:
-        """Be the leader without a batch, until ``leave``; waits for its turn."""
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the leader without a batch; waits for its turn."""
+        seat, thread = Seat(), threading.get_ident()
+        seat._alone = True
+        try:
+            self._inside.add(thread)
+            self._join(seat)
+            yield
+        except BaseException:
+            self._withdraw(seat)
+            raise
+        finally:
+            try:
+                self._hand_over(seat)
+            finally:
+                self._hand_over(seat)  # again, where the first was interrupted
+                self._inside.discard(thread)
+
+    def _join(self, seat: Seat) -> bool:
+        """Until *seat* is done (False) or is to lead (True)."""
         with self._mutex:
-            if not self._led:
-                self._led = True
-                return
-            seat = Seat()
-            seat._alone = True
+            if self._leader is None:
+                self._leader = seat
+                return True
             seat._gate = threading.Lock()
             seat._gate.acquire()
             self._queue.append(seat)
-        self._wait(seat)
-
-    def leave(self) -> None:
-        """Let the next leader go on."""
-        self._hand_over()
-
-    def _wait(self, seat: Seat) -> bool:
-        """Until *seat* is done (False) or is to lead (True)."""
-        assert seat._gate is not None
-        try:
-            seat._gate.acquire()
-        except BaseException:
-            with self._mutex:
-                if seat in self._queue:
-                    self._queue.remove(seat)
-                leads = seat._state == _LEADS
-            if leads:
-                self._hand_over()
-            raise
+        seat._gate.acquire()
         return seat._state == _LEADS
+
+    def _withdraw(self, seat: Seat) -> None:
+        """Of a seat whose caller was interrupted: out of the queue, or wait until who has taken it is done with it."""
+        with self._mutex:
+            if seat in self._queue:
+                self._queue.remove(seat)
+        while seat._state == _TAKEN and self._leader is not seat and seat._gate is not None:
+            try:
+                seat._gate.acquire()
+            except BaseException:  # noqa: BLE001 - as long as the disk takes; the first interruption is raised after it
+                continue
+
+    def holds_this_thread(self) -> bool:
+        """Whether the thread that asks is in the middle of ``submit`` or ``alone``."""
+        return threading.get_ident() in self._inside
 
     def gather(self, batch: list[Seat]) -> None:
         """Put into *batch* whoever has come by now. Only *run* may call it, before it looks at what it runs."""
         if self._queue:  # who comes between this look and the next line is in the next batch
             with self._mutex:
                 come = [seat for seat in self._queue if not seat._alone]
-                self._queue = [seat for seat in self._queue if seat._alone]
                 for seat in come:
                     seat._state = _TAKEN
-            batch += come
+                batch += come
+                self._queue = [seat for seat in self._queue if seat._alone]
 
     def _lead(self, own: Seat) -> None:
         own._state = _TAKEN
         batch = [own]
         try:
-            self._run(batch)
+            try:
+                self._run(batch)
+            finally:
+                _dismiss(batch)
         finally:
-            for seat in batch:
-                seat._state = _DONE
-                if seat is not own and seat._gate is not None:
-                    seat._gate.release()
-            self._hand_over()
+            _dismiss(batch)  # again, where the first was interrupted
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, seat: Seat) -> None:
+        """Make the next one the leader, if *seat* is it."""
+        if self._leader is not seat:
+            return
         with self._mutex:
-            if not self._queue:
-                self._led = False
-                return
-            following = self._queue.pop(0)
-            following._state = _LEADS
-        assert following._gate is not None
-        following._gate.release()
+            following = self._queue[0] if self._queue else None
+            if following is not None:
+                following._state = _LEADS
+                _wake(following)
+            self._leader, self._queue = following, self._queue[1:]
+
+
+def _dismiss(batch: list[Seat]) -> None:
+    for seat in batch:
+        seat._state = _DONE
+        _wake(seat)
+
+
+def _wake(seat: Seat) -> None:
+    """Let its thread go on; can be repeated."""
+    if seat._gate is not None and seat._gate.locked():
+        seat._gate.release()

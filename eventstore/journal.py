@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import contextmanager
 from hashlib import sha256
 
 from layerlog.eventstore import disk, segments, tail
@@ -16,6 +17,10 @@ from layerlog.eventstore.frame import CHAIN_START, FLAG_RESERVE, HEADER_BYTES, P
 from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.position import OPENING, POISONED, Position, PositionFile
 from layerlog.eventstore.reading import POSITION, SEGMENTS, Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOCK = "lock"
 GENESIS = "genesis"
@@ -31,6 +36,7 @@ class Journal(Reader):
         self._tail: segments.Segment | None = None
         self._tail_bytes = 0
         self._poisoned = 0  # the segment in which an fsync failed here
+        self._interrupted: BaseException | None = None  # what was raised in the middle of an append that was finished all the same
         self._lock: FileLock | None = None
 
     @classmethod
@@ -111,8 +117,8 @@ class Journal(Reader):
         lock, file = self._lock, self._file
         if lock is None or file is None:
             raise ReadOnlyStore
-        lock.acquire()
         try:
+            lock.acquire()
             if file.changed() or not self.trusted:
                 published = file.seen()
                 if published is not None and (self.trusted or tail.stands(self, published)):
@@ -130,6 +136,19 @@ class Journal(Reader):
             lock.release()
             raise
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Between ``begin`` and ``end``. However it is interrupted, the lock is given back."""
+        assert self._lock is not None
+        try:
+            self.begin()
+            try:
+                yield
+            finally:
+                self.end()
+        finally:
+            self._lock.release()
+
     def _must_be_the_same(self) -> None:
         """Raises JournalError when a salvage put another journal in this one's place."""
         if tail.journal_id(self, segments.listing(self.segments_folder)) != self.id:
@@ -144,9 +163,12 @@ class Journal(Reader):
             self.end()
 
     def end(self) -> None:
-        """Let the next writer in."""
+        """Let the next writer in. Raises what interrupted an ``append`` after its first written byte: it was finished before."""
         assert self._lock is not None
         self._lock.release()
+        interrupted, self._interrupted = self._interrupted, None
+        if interrupted is not None:
+            raise interrupted
 
     def append(self, payloads: list[bytes], times_ns: list[int], *, reserve: bool = False) -> list[Position]:
         """Write one batch of commits with one fdatasync; durable and published when this returns.
@@ -162,17 +184,26 @@ class Journal(Reader):
         before = self.position
         data, points = _batch(before, payloads, times_ns, self.tag, reserve)
         try:
-            disk.pwrite_all(self._tail_fd, data, before.offset)
-            if self.durable:
-                disk.seam.fdatasync(self._tail_fd)
-            self._publish(points[-1])
+            try:
+                self._put(data, before.offset, points[-1])
+            except Exception:
+                raise
+            except BaseException as interrupted:  # noqa: BLE001 - raised by ``end``
+                # Others may have read it, and its caller undoes the effects of what has not happened: so it happens.
+                self._put(data, before.offset, points[-1])
+                self._interrupted = interrupted
         except BaseException as error:
             self._poison(before)
-            if isinstance(error, OSError):
-                raise OutcomeUnknown(sequence=before.sequence + 1, cause=error) from error
-            raise
-        self.position = points[-1]
+            raise OutcomeUnknown(sequence=before.sequence + 1, cause=error) from error
         return points
+
+    def _put(self, data: bytes, offset: int, end: Position) -> None:
+        """Have one batch on the disk and visible; can be repeated."""
+        disk.pwrite_all(self._tail_fd, data, offset)
+        if self.durable:
+            disk.seam.fdatasync(self._tail_fd)
+        self._publish(end)
+        self.position = end
 
     def _publish(self, position: Position) -> None:
         assert self._file is not None

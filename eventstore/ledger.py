@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import contextmanager
 
 from layerlog.eventstore import codec
 from layerlog.eventstore.batch import Batch
@@ -20,13 +21,13 @@ from layerlog.eventstore.group import Group, Seat
 from layerlog.eventstore.history import History
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.leases import GONE
-from layerlog.eventstore.requests import Committed, Exclusive, Reading, Request, fail, requests_in
+from layerlog.eventstore.requests import Committed, Request, fail, requests_in
 from layerlog.eventstore.state import State
 from layerlog.eventstore.tail import overwrite_payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from layerlog.eventstore.position import Position
@@ -71,6 +72,7 @@ class Ledger(History):
             self._reader.refresh()
         self._state_lock = threading.RLock()
         self._standing_still = 0  # readings open in the thread that holds the state lock
+        self._half_way = False  # folding was cut short, by whatever was raised: the state is begun anew by who looks next
         self._group = Group(self._run)
         self._state = self._new_state()
         self._state.replay(self._reader.position)
@@ -108,10 +110,20 @@ class Ledger(History):
         return cls(folder, fold=fold, durable=durable)
 
     def close(self) -> None:
-        """Write what the next one who opens would have to replay, and close all files. Further calls raise StoreClosed."""
-        if not self._closed and self._own_commits >= PATIENT_AFTER:
+        """Write what the next one who opens would have to replay, and close all files. Further calls raise StoreClosed.
+
+        Waits for the batch that another thread writes, and for who reads: a file that is closed under them may be somebody else's by then.
+        """
+        if self._closed:
+            return
+        if self._own_commits >= PATIENT_AFTER:
             self._state.flush(self._state_lock)
-        self._let_go()
+        self._closed = True
+        if self._group.holds_this_thread() or self._state_lock._is_owned():  # type: ignore[attr-defined] # as Condition asks it
+            self._let_go()  # a signal's handler: it must not wait for what it interrupted
+            return
+        with self._group.alone(), self._state_lock:
+            self._let_go()
 
     def _let_go(self) -> None:
         self._closed = True
@@ -133,9 +145,16 @@ class Ledger(History):
         self.catch_up()
         return self._state.rows
 
-    def reading(self) -> Reading:
+    @contextmanager
+    def reading(self) -> Iterator[Rows]:
         """A context in which the state, caught up, does not move."""
-        return Reading(self)
+        with self._state_lock:
+            self.catch_up()
+            self._standing_still += 1
+            try:
+                yield self._state.rows
+            finally:
+                self._standing_still -= 1
 
     @property
     def sequence(self) -> int:
@@ -148,13 +167,28 @@ class Ledger(History):
         if self._closed:
             raise StoreClosed
         with self._state_lock:
-            if self._standing_still or not self._reader.refresh():
+            if self._closed:
+                raise StoreClosed
+            if self._standing_still or not (self._reader.refresh() or self._half_way):
                 return False
-            moved = self._state.replay(self._reader.position)
-            self._start_over_if_redacted()
+            moved = self._replay()
         if self._state.has_units:
             self._state.flush(self._state_lock)
         return moved
+
+    def _replay(self) -> bool:
+        """Fold up to where the reader is; whether the state moved. Under the state lock.
+
+        Whatever is raised in between: no commit is folded twice, and none is left out.
+        """
+        anew = self._half_way
+        if anew:
+            self._state = self._new_state()
+        self._half_way = True
+        moved = self._state.replay(self._reader.position)
+        self._start_over_if_redacted()
+        self._half_way = False
+        return moved or anew
 
     def _start_over_if_redacted(self) -> None:
         """Fold anew what was folded from payloads that are others now. Under the state lock."""
@@ -212,33 +246,41 @@ class Ledger(History):
         return self._writer
 
     def _run(self, batch: list[Seat]) -> None:
-        """Commit a batch; sets each request's outcome or error."""
+        """Commit a batch; sets each request's outcome or error.
+
+        What only the thread that leads was told (Ctrl-C, a signal's handler that raises) is raised there, and the others go on.
+        """
+        written: list[tuple[Request, Position]] = []
+        before = after = 0
         try:
+            if self._closed:
+                raise StoreClosed
             writer = self._open_writer()
-            writer.begin()
-        except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
-            for seat in batch:
-                seat.error = error
-            return
-        self.tenure += 1
-        self._group.gather(batch)
-        requests = requests_in(batch)
-        try:
-            written = self._written(writer, requests)
-        except BaseException as error:  # noqa: BLE001 - handed to its caller, who raises it
-            fail(requests, error)
-        else:
+            with writer.held():
+                before = after = writer.position.sequence
+                self.tenure += 1
+                try:
+                    self._group.gather(batch)
+                    written = self._written(writer, requests_in(batch))
+                finally:
+                    after = writer.position.sequence
+        except Exception as error:  # noqa: BLE001 - handed to its caller, who raises it
+            fail(requests_in(batch), error)
+        except BaseException as interrupted:  # noqa: BLE001 - handed to its caller, who raises it
+            if before == after and len(batch) > 1:  # nobody has an answer that counts
+                others = batch[1:]
+                self._run(others)
+                batch[1:] = others
+            batch[0].error = interrupted
+        if written:
             self._take_in(writer, written)
 
     def _written(self, writer: Journal, requests: list[Request]) -> list[tuple[Request, Position]]:
-        """Decide and write, and let the next writer in; the requests that were written, each with the point after it."""
+        """Decide and write; the requests that were written, each with the point after it."""
         try:
-            try:
-                return self._write_batch(writer, requests)
-            except NoSpace as error:
-                return self._without_room(writer, requests, error)
-        finally:
-            writer.end()
+            return self._write_batch(writer, requests)
+        except NoSpace as error:
+            return self._without_room(writer, requests, error)
 
     def _without_room(self, writer: Journal, requests: list[Request], error: NoSpace) -> list[tuple[Request, Position]]:
         """The disk is full: changes that free room go alone, the others fail."""
@@ -267,49 +309,39 @@ class Ledger(History):
         return list(zip(batch.accepted, points, strict=True))
 
     def _take_in(self, writer: Journal, written: list[tuple[Request, Position]]) -> None:
-        """Fold what was made durable. Other writers are at work again."""
+        """Fold what was made durable. Other writers are at work again. What fails here is no failure of a commit."""
         self._own_commits += len(written)
         with self._state_lock:
-            for request, point in written:
-                if point.sequence > self._state.position.sequence:  # else a reader of ours saw it published and folded it before us
-                    self._state.apply(request.changes, point.sequence)
-                    self._state.stand_at(point)
-                    self._state.note_redacted(request.outcome.events if request.outcome else [])
-            self._reader.follow(writer)
-            self._start_over_if_redacted()
+            anew = self._half_way
+            self._half_way = True
+            try:
+                for request, point in written if not anew else ():
+                    if point.sequence > self._state.position.sequence:  # else a reader of ours saw it published and folded it before us
+                        self._state.apply(request.changes, point.sequence)
+                        self._state.stand_at(point)
+                        self._state.note_redacted(request.outcome.events if request.outcome else [])
+                self._reader.follow(writer)
+                self._start_over_if_redacted()
+            except Exception:  # noqa: BLE001 - they are durable, and told so; who looks next folds anew, and meets it again if it lasts
+                return
+            self._half_way = anew
 
     def _catch_up_to(self, writer: Journal) -> None:
         with self._state_lock:
-            if writer.position.sequence > self._state.position.sequence:
+            if self._half_way or writer.position.sequence > self._state.position.sequence:
                 self._reader.follow(writer)
-                self._state.replay(writer.position)
-                self._start_over_if_redacted()
+                self._replay()
 
-    def exclusively(self) -> Exclusive:
-        """A context that holds the writer lock, caught up: for what must not race a commit (the blob collector)."""
-        return Exclusive(self)
-
-    def _enter_exclusive(self) -> Rows:
+    @contextmanager
+    def exclusively(self) -> Iterator[Rows]:
+        """A context that holds the writer lock, caught up: for what must not race a commit (the blob collector). Nobody commits inside."""
         if self._closed:
             raise StoreClosed
-        self._group.enter()
-        try:
+        with self._group.alone():
             writer = self._open_writer()
-            writer.begin()
-            try:
+            with writer.held():
                 self._catch_up_to(writer)
-            except BaseException:
-                writer.end()
-                raise
-        except BaseException:
-            self._group.leave()
-            raise
-        return self._state.rows
-
-    def _leave_exclusive(self) -> None:
-        assert self._writer is not None
-        self._writer.end()
-        self._group.leave()
+                yield self._state.rows
 
     def forget_from(self, sequence: int) -> None:
         """Remove the checkpoints of what follows that commit. Only inside ``exclusively``."""

@@ -25,8 +25,9 @@ class FileLock:
         return ofd.lock(self.fd, wait=wait)
 
     def release(self) -> None:
-        """Let the next writer in."""
-        ofd.unlock(self.fd)
+        """Let the next writer in. A lock that was closed meanwhile is let go already."""
+        if self.fd >= 0:
+            ofd.unlock(self.fd)
 
     def close(self) -> None:
         """Close the file, which drops the lock unless a forked process shares it."""

@@ -119,7 +119,7 @@ class PositionFile:
             if not self._read_only:
                 self._fd = disk.open_to_write(self.path, os.O_CREAT)
                 disk.overwrite_in_place(self._fd)
-                disk.pwrite_all(self._fd, bytes(BLOCK_BYTES), 0)
+                disk.pwrite_all(self._fd, bytes(BLOCK_BYTES - BYTES), BYTES)  # not over what somebody else published meanwhile
 
     def changed(self) -> bool:
         """Read it again; whether it differs from what was seen last. About 1 us."""

@@ -65,11 +65,15 @@ class Reader:
         assert file is not None
         if not file.changed():
             return False
-        published = file.seen()
-        if published is None:
-            return False
-        moved = published.sequence != self.position.sequence
-        self.position = published
+        try:
+            published = file.seen()
+            if published is None:
+                return False
+            moved = published.sequence != self.position.sequence
+            self.position = published
+        except BaseException:
+            file.raw = b""  # interrupted: the next look is the first one at it
+            raise
         self.trusted = True
         return moved
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from layerlog.eventstore.ledger import Ledger
     from layerlog.eventstore.rows import Rows
 
     Event = Any
@@ -89,43 +88,3 @@ def fail(requests: list[Request], error: BaseException) -> None:
     for request in requests:
         if not request.stands:
             request.error = error
-
-
-class Reading:
-    """``with ledger.reading() as rows``: the state stands still inside."""
-
-    __slots__ = ("_ledger",)
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __enter__(self) -> Rows:
-        ledger = self._ledger
-        ledger._state_lock.acquire()
-        try:
-            ledger.catch_up()
-        except BaseException:
-            ledger._state_lock.release()
-            raise
-        ledger._standing_still += 1
-        return ledger._state.rows
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger._standing_still -= 1
-        self._ledger._state_lock.release()
-
-
-class Exclusive:
-    """``with ledger.exclusively() as rows``: nobody commits inside, and rows are the newest state."""
-
-    __slots__ = ("_ledger", "_seat")
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._seat: Seat | None = None
-
-    def __enter__(self) -> Rows:
-        return self._ledger._enter_exclusive()
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger._leave_exclusive()

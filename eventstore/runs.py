@@ -158,8 +158,9 @@ class RunSet(Rows):
             return self._instead.get(key)
         if not self.runs:
             return None
-        if key in self._rows:
-            return self._rows[key]
+        cached = self._rows.get(key, self)  # one look: another thread may empty it between two
+        if cached is not self:
+            return cached
         try:
             raw = self._raw(key)
         except RunDamaged as damage:

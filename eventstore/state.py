@@ -223,25 +223,30 @@ class State:
         """Write waiting units as runs. One thread does it, others go on; bounded by the commits since the last time.
 
         *patient*: this process lives long and has the rows in memory; it writes them by the level 1 run. Another
-        process that opens meanwhile replays a little more, and writes the small runs itself.
+        process that opens meanwhile replays a little more, and writes the small runs itself. Raises nothing that a disk, or
+        too many open files, may cause: who calls has a change to acknowledge, and runs are only derived.
         """
-        if patient and not is_level_boundary(self._units[-1].end.sequence):
-            self._flushed = len(self._units)
+        units = self._units  # another thread may settle on runs meanwhile, and leave none
+        if patient and units and not is_level_boundary(units[-1].end.sequence):
+            self._flushed = len(units)
             return
         if not self.checkpoints.may_write or not self._flushing.acquire(blocking=False):
             return
         try:
             waiting = [unit for unit in self._units if not unit.written]
-            if patient and len(waiting) >= FANOUT:
-                waiting = [*waiting[:-FANOUT], _together(waiting[-FANOUT:])]
+            last = waiting[-FANOUT:]
+            if patient and last and last[-1].end.sequence - last[0].start.sequence == UNIT * FANOUT == UNIT * len(last):  # none is missing
+                waiting = [*waiting[:-FANOUT], _together(last)]
             for unit in waiting:
                 unit.written = self.checkpoints.write(unit.changes, unit.start, unit.end, patient=patient, lost=unit.lost)
                 if not unit.written:  # a full disk: again at the next boundary
                     break
                 if is_level_boundary(unit.end.sequence):
                     self._settle_on(unit.end.sequence, state_lock)
-            self._flushed = len(self._units)
+        except (OSError, MemoryError):
+            return  # as on a full disk: again at the next boundary
         finally:
+            self._flushed = len(self._units)
             self._flushing.release()
 
     def _settle_on(self, sequence: int, state_lock: threading.RLock | None) -> None:
@@ -261,8 +266,8 @@ class State:
             rows = Overlay(recent)
             rows.update(self.rows.changes.items())
             self.recent, self.rows = recent, rows
+            self.base_sequence = sequence  # before what it stands for goes: see Batch._check_expected
             self.touched = {key: last for key, last in self.touched.items() if last > sequence}
-            self.base_sequence = sequence
         finally:
             if state_lock is not None:
                 state_lock.release()

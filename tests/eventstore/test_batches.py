@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerlog.eventstore import disk
@@ -193,6 +193,7 @@ CALLS = st.lists(
 )
 
 
+@settings(deadline=None)  # a disk that others use may take its time
 @given(calls=CALLS)
 def test_a_batch_is_its_requests_one_after_another(tmp_path_factory: pytest.TempPathFactory, calls: list[Call]) -> None:
     folder = tmp_path_factory.mktemp("batch")

@@ -56,12 +56,11 @@ def test_who_wants_to_be_alone_is_in_no_batch_and_nobody_is_beside_it() -> None:
     alone: list[int] = []
 
     def be_alone() -> None:
-        turns.group.enter()
-        alone.append(len(turns.batches))
-        turns.group.leave()
+        with turns.group.alone():
+            alone.append(len(turns.batches))
 
     first = turns.start()
-    while not turns.group._led:
+    while turns.group._leader is None:
         time.sleep(0.001)
     threads = [first, turns.start(be_alone)]
     turns.waiting(1)
