@@ -6,6 +6,7 @@ Values are shared, not copied: whoever gets one must treat it as immutable and p
 from __future__ import annotations
 
 import gc
+from contextlib import contextmanager
 from operator import itemgetter
 
 TYPE_CHECKING = False
@@ -24,24 +25,23 @@ _key_of = itemgetter(0)
 MANY_OBJECTS = 1 << 16
 
 
-class Uncollected:
-    """``with Uncollected():`` many objects are made, none of them garbage: the collector would walk them again and again.
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """``with uncollected():`` many objects are made, none of them garbage: the collector would walk them again and again.
 
     If they are really many it does not even walk them once afterwards: they are counted as old at once.
     """
-
-    __slots__ = ("_collecting",)
-
-    def __enter__(self) -> None:
-        self._collecting = gc.isenabled()
+    if not gc.isenabled():
+        yield
+        return
+    try:
         gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._collecting:
-            if gc.get_count()[0] > MANY_OBJECTS and not gc.get_freeze_count():
-                gc.freeze()
-                gc.unfreeze()  # "puts them back into the oldest generation"
-            gc.enable()
+        yield
+        if gc.get_count()[0] > MANY_OBJECTS and not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()  # "puts them back into the oldest generation"
+    finally:
+        gc.enable()
 
 
 def after_prefix(prefix: bytes) -> bytes | None:
@@ -196,7 +196,7 @@ class Overlay(Rows):
         if not changed:
             return self.base.scan(prefix)
         found = self.found(prefix)
-        with Uncollected():
+        with uncollected():
             return iter(sorted(found.items(), key=_key_of))
 
     def found(self, prefix: bytes) -> dict[bytes, Any]:

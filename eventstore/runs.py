@@ -18,7 +18,7 @@ from zlib import crc32
 from layerlog.eventstore import hashes
 from layerlog.eventstore.blocks import Block, RunDamaged
 from layerlog.eventstore.position import Position
-from layerlog.eventstore.rows import Rows, Uncollected, after_prefix
+from layerlog.eventstore.rows import Rows, after_prefix, uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class RunSet(Rows):
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, Any]]:
         found = self.found(prefix)
-        with Uncollected():
+        with uncollected():
             return iter(sorted(found.items(), key=_key_of))
 
     def found(self, prefix: bytes) -> dict[bytes, Any]:
@@ -218,7 +218,7 @@ class RunSet(Rows):
         found: dict[bytes, Any] = {}
         slices = [part for run in self.runs for part in run.slices(prefix)]
         decode = _bulk_decoder() if len(slices) > MANY_BLOCKS else _decode_all
-        with Uncollected():
+        with uncollected():
             for block, first, last in slices:
                 found.update(zip(block.keys[first:last], decode(b"[" + block.joined(first, last) + b"]"), strict=True))
             if any(run.deleted for run in self.runs):

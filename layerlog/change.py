@@ -51,6 +51,8 @@ def commit(core: Core, decide: Decide, what: str = "", reserve: bool = False, *,
     *sees_run*: off for a decision about which it makes no difference what containers the run journal holds.
     Raises what *decide* raises, StaleVersion, BlobMissing, JournalError.
     """
+    if core.retried():
+        return _commit(core, decide, what, reserve)
     if not core.durable:
         with core.exclusively() as under:  # type: ignore[attr-defined] # a RunHalf (transient.py)
             return _commit(core, lambda rows: decide(under(rows)), what, reserve)
@@ -142,6 +144,8 @@ def remove(core: Core, decide: Decide, what: str = "") -> Committed:
     put aside what is deleted. A crash anywhere is settled from the leases (recovery.py).
     Raises InUse when somebody works on one of the layers.
     """
+    if core.retried():  # what it touched may be gone
+        return commit(core, decide, what, reserve=True)
     _ = core.driver  # must open before anything is committed that it is to carry out
     while True:
         with core.reading() as rows:
@@ -210,7 +214,7 @@ def put_aside(core: Core, layer_id: str, entry: str, kept: bool = True) -> None:
     if kept:
         from layerlog.decide.restoring import not_kept
 
-        commit(core, lambda rows: not_kept(rows, entry), reserve=True)
+        commit(core.plainly(), lambda rows: not_kept(rows, entry), reserve=True)
         core.lazy.unkept.append(layer_id)
     core.driver.remove(layer_id)
 

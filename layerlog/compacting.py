@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from layerlog.history import HistoryMethods
 
 
-
 class Compacted:
     """What a compaction did or, planned, would do."""
 

@@ -86,8 +86,9 @@ class ContainerMethods(Core):
                 from layerlog.mapping import Asked, base_of_container, layer_maps, with_owners
 
                 wish = Asked(uid_map, gid_map, host_uids, host_gids)
-                with self.reading() as rows:  # a mistake is told before anything is copied
-                    decide.create(rows, container_id, layer_id, asked, wanted, label, layer)
+                if not self.retried():
+                    with self.reading() as rows:  # a mistake is told before anything is copied
+                        decide.create(rows, container_id, layer_id, asked, wanted, label, layer)
                 top = layer or (base_of_container(self, asked, wish) if asked else "")
                 over = self.layer_row(top) if top else None
                 maps = layer_maps(self, over, wish)

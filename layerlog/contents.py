@@ -116,8 +116,17 @@ class Filled:
         try:
             if error is not None:
                 self.core.after_failure(self.lease, error)
+            elif self.core.terms.key is not None and not self.core.has_layer(self.layer_id):
+                _settle(self.core, self.lease, {"doing": self.doing})  # it was answered with what was made the first time
         finally:
             self._stack.__exit__(kind, error, trace)
+
+
+def _settle(core: Core, lease: Lease, note: dict[str, Any]) -> None:
+    """Take away what was made for a change that had been made before."""
+    from layerlog.recovery import settle_held
+
+    settle_held(core, lease, note)
 
 
 def make_way(core: Core, layer_id: str, wait: bool = False) -> None:
@@ -204,8 +213,12 @@ def fill_layer(core: Core, layer_id: str, stream: IO[bytes], progress: Progress 
             give_owners(staged, row, row)
             contents = apply_to(core, staged, stream, progress)
             staged.sync()
-            committed = change.commit(core, lambda rows: decide.apply_diff(rows, layer_id, generation, contents, False))
-            core.driver.swap(layer_id)
+            what = f"apply-diff {layer_id} {contents['diff_digest']}"
+            committed = change.commit(core, lambda rows: decide.apply_diff(rows, layer_id, generation, contents, False), what)
+            if committed.repeated:
+                _settle(core, lease, note)  # what is staged is in no commit
+            else:
+                core.driver.swap(layer_id)
         except BaseException as error:
             core.after_failure(lease, error, note)
             raise

@@ -18,6 +18,7 @@ from threading import local
 
 from layerlog.eventstore.errors import InUse, ReadOnlyStore
 from layerlog.eventstore.ids import check_key
+from layerlog.eventstore.state import key_row
 from layerlog.projections.items import get
 from layerlog.view import View
 
@@ -233,6 +234,25 @@ class Core(View):
         other.__dict__.update(self.__dict__)
         other.terms = Terms({**self.terms.envelope, **changed}, self.terms.key, self.terms.expected)
         return other
+
+    def plainly(self) -> Self:
+        """The same open store for what a change brings with it, or what nobody asked for: client key and plan are for the change alone."""
+        if self.terms.key is None and self.terms.expected is None:
+            return self
+        other = self.on_terms()
+        other.terms = Terms(self.terms.envelope)
+        return other
+
+    def retried(self) -> bool:
+        """Whether a change was made with this client key: what is asked now is answered with that, if it is the same."""
+        return bool(self.made_with_key())
+
+    def made_with_key(self) -> int:
+        """The commit that was made with this client key; 0 when there is none."""
+        if self.terms.key is None:
+            return 0
+        with self.ledger.reading() as rows:
+            return int((rows.get(key_row(self.terms.key)) or {"s": 0})["s"])
 
     def must_write(self) -> None:
         """Raise ReadOnlyStore if this store was opened for reading."""

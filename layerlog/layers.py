@@ -78,10 +78,12 @@ class LayerMethods(Core):
         Raises what create_layer raises, InvalidArchive, ArchiveEscape, ArchiveLimit; then nothing is left.
         """
         self.must_write()
-        layer_id, wanted = check_id(id) if id else new_id(), check_names(list(names))
+        retried = self.retried()  # then it is read for its digest, and the layer is the first one
+        layer_id, wanted = check_id(id) if id and not retried else new_id(), check_names(list(names))
         label = fields.pop("label", "")
         with self.reading() as rows:  # a mistake is told before the archive is read
-            decide.create(rows, layer_id, parent, wanted)
+            if not retried:
+                decide.create(rows, layer_id, parent, wanted)
             over = decide.parent_of_new(rows, parent)
         asked = [fields.pop(name, ()) for name in ("uid_map", "gid_map", "host_uids", "host_gids")]
         maps = None

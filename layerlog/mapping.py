@@ -6,7 +6,7 @@ Which maps and which layer is decided in ``decide/mapping.py``, chowning and idm
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from layerlog import change
 from layerlog.contents import Filled
@@ -46,16 +46,18 @@ def layer_maps(core: Core, over: Row | None, asked: Asked) -> dict[str, Any]:
 
 def create_layer(core: Core, layer_id: str, parent: str, names: list[str], asked: Asked, fields: dict[str, Any]) -> Layer:
     """See ``Store.create_layer``: an empty layer with maps of its own."""
+    retried = core.retried()
     with core.reading() as rows:
-        decide_layers.create(rows, layer_id, parent, names)
+        if not retried:
+            decide_layers.create(rows, layer_id, parent, names)
         over = decide_layers.parent_of_new(rows, parent)
     maps = layer_maps(core, over, asked)
-    what = f"create-layer {parent} {layer_id} {names} {maps}"
+    what = f"create-layer {parent} {names} {maps}"
 
     def created(rows: Rows) -> list[Any]:
         return decide_layers.create(rows, layer_id, parent, names, inherit=False, **maps, **fields)
 
-    with with_owners(core, layer_id, over, maps, "create-layer"):
+    with with_owners(core, layer_id, over, maps, "create-layer") if not retried else nullcontext():
         committed = change.commit(core, created, what)
     return Layer(change.outcome(core, committed, "layer", committed.events[0]["id"]))
 
@@ -99,7 +101,7 @@ def copied_top(core: Core, image_id: str, top_id: str, asked: Asked) -> str:
         contents = top.get("contents")
         filled.copy_shifted(top_id, Remap(maps_of(top), maps_of(wanted)))
         filled.place()
-        change.commit(core, lambda rows: decide.copy_of_top(rows, image_id, copy_id, top, wanted, contents), f"map {image_id} {copy_id}")
+        change.commit(core.plainly(), lambda rows: decide.copy_of_top(rows, image_id, copy_id, top, wanted, contents))
     return copy_id
 
 

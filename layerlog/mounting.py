@@ -52,7 +52,7 @@ class MountMethods(Core):
             if not read_only and "opened" not in row:
                 if self.durable and not (owner or {}).get("flags", {}).get("Volatile"):
                     self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived
-                change.commit(self, lambda rows: _opened(get(rows, "layer", layer_id)))
+                change.commit(self.plainly(), lambda rows: _opened(get(rows, "layer", layer_id)))
             with self.reading() as rows:
                 chain = lowers(rows, layer_id)
             with self.mount_rows() as rows:

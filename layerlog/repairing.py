@@ -91,6 +91,7 @@ def plan_repair(core: Core, paths: list[str], asked: list[str], give_up: bool = 
 
     Raises InvalidImage, StoreError for a path that cannot be read, LayerUnknown.
     """
+    core = core.plainly()  # a commit for each step
     offers = [open_offer(path, core) for path in paths]
     found = Repair([Itself(core), *offers])
     found.dangling = dangling(core)

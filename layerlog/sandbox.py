@@ -33,7 +33,7 @@ class Sandbox:
     """A mounted container that ends with the block. ``root`` is its file system."""
 
     def __init__(self, store: Store, base: str) -> None:
-        self._store = store
+        self._store = store = store.plainly()
         self._id = new_id()
         self._lease = store.leases.take(SANDBOX_LEASE + self._id, {"doing": "sandbox", **store.holder_note()})
         try:
@@ -118,7 +118,7 @@ class SandboxMethods(MountMethods):
                 raise LayerUnknown(asked=key)
             with self.sandbox(base) as box:
                 build(box.root)
-                return snapshot(self, box.container.id, [], wanted)
+                return snapshot(self.plainly(), box.container.id, [], wanted)
 
     def _made_for(self, wanted: str) -> Layer | None:
         with self.reading() as rows:

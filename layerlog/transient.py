@@ -184,7 +184,7 @@ class TransientMixin(Store):
     def wipe(self) -> None:
         """The containers of this boot first, then the rest."""
         for container in self.run_half.containers():
-            self.delete_container(container.id)
+            self.plainly().delete_container(container.id)
         super().wipe()
 
 

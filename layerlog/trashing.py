@@ -116,7 +116,7 @@ class TrashMethods(Core):
                 continue
         self.driver.sync_places()  # or a power cut could bring back what was removed before, with no row left to name it
         with sweeping(self, "empty trash"):
-            change.commit(self, lambda rows: decide.freed(rows, entries), reserve=True)
+            change.commit(self.plainly(), lambda rows: decide.freed(rows, entries), reserve=True)
             for entry in entries:
                 self.driver.free(entry)
         if any(next(trash.blobs_of(row["row"]), None) for row in rows):

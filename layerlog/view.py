@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from layerlog.decide.common import KINDS, UNKNOWN, lookup, need, need_any
 from layerlog.eventstore.errors import BigDataUnknown
-from layerlog.eventstore.rows import Uncollected
+from layerlog.eventstore.rows import uncollected
 from layerlog.projections import images, layers, mounts
 from layerlog.projections.items import Row, every, get
 from layerlog.records import RECORD, Container, Image, Layer, Record
@@ -56,7 +56,7 @@ class View:
         return self._every(Container)
 
     def _every(self, made: type[R]) -> list[R]:
-        with self.reading() as rows, Uncollected():
+        with self.reading() as rows, uncollected():
             return [made(row) for row in every(rows, made.kind)]
 
     def images_by_digest(self, digest: str) -> list[Image]:

@@ -41,9 +41,7 @@ def parent_of_new(rows: Rows, parent: str) -> Row | None:
     return row
 
 
-def create(
-    rows: Rows, layer_id: str, parent: str = "", names: list[str] | None = None, *, inherit: bool = True, **fields: Any
-) -> Events:
+def create(rows: Rows, layer_id: str, parent: str = "", names: list[str] | None = None, *, inherit: bool = True, **fields: Any) -> Events:
     """A new layer; with *inherit* its ID maps are those of the parent unless given (contract/cli.md §4).
 
     An ID that a layer of another store has is taken, too: chains over there would silently stand on ours.

@@ -12,7 +12,6 @@ import pytest
 from layerlog.cli.main import main
 
 if TYPE_CHECKING:
-
     from tests.cli.conftest import Door
 
 

@@ -7,6 +7,7 @@ Nothing stays held: no lock, no place in the queue.
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import signal
 import sys
@@ -128,6 +129,7 @@ def test_an_interruption_at_any_point_leaves_nothing_held_and_nobody_misled(tmp_
             put(ledger, "a", "first")
             put(other, "a", "theirs")
             where = interrupted(lambda ledger=ledger: work(ledger), number)  # type: ignore[misc]
+            assert gc.isenabled(), f"{where}: the collector stays off"
             happened = rows_of(other)[b"layer\0a"]
             assert within(lambda other=other: put(other, "b", "after")), f"{where}: another process waits for ever"  # type: ignore[misc]
             assert within(lambda ledger=ledger: put(ledger, "b", "again")), f"{where}: another thread waits for ever"  # type: ignore[misc]

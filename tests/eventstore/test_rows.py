@@ -7,7 +7,7 @@ import gc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerlog.eventstore.rows import MANY_OBJECTS, Overlay, Table, Uncollected, after_prefix
+from layerlog.eventstore.rows import MANY_OBJECTS, Overlay, Table, after_prefix, uncollected
 
 keys = st.binary(max_size=3)
 steps = st.lists(st.tuples(st.sampled_from(["put", "delete", "stack", "ask"]), keys, st.integers(1, 9)))
@@ -47,7 +47,7 @@ def test_after_prefix_is_the_first_key_behind_all_with_it(prefix: bytes, other: 
 
 def test_many_objects_are_old_at_once_and_the_collector_is_as_it_was() -> None:
     """Else the first thing that a program does with a long list is to have the collector walk all of it."""
-    with Uncollected():
+    with uncollected():
         made: list[list[int]] = [[] for _ in range(2 * MANY_OBJECTS)]
         assert not gc.isenabled()
     assert gc.isenabled()
@@ -55,10 +55,10 @@ def test_many_objects_are_old_at_once_and_the_collector_is_as_it_was() -> None:
     assert gc.get_count()[0] < len(made), "nothing is left to walk"
     assert not any(one is made[7] for one in gc.get_objects(generation=0))
     assert any(one is made[7] for one in gc.get_objects(generation=2))
-    with Uncollected(), Uncollected():
+    with uncollected(), uncollected():
         assert not gc.isenabled()
     gc.disable()
-    with Uncollected():
+    with uncollected():
         pass
     assert not gc.isenabled()
     gc.enable()

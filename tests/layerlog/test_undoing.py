@@ -131,7 +131,7 @@ def test_what_stands_in_the_way_of_an_undo_is_named(store: Store) -> None:
     image = store.create_image(names=["a"])
     store.delete_image(image.id)
     other = store.create_image(names=["a"])
-    with pytest.raises(UndoConflict, match=f"(?s)\"a\".*{other.id}"):
+    with pytest.raises(UndoConflict, match=f'(?s)"a".*{other.id}'):
         store.undo(store.sequence - 1)
     store.empty_trash()
     with pytest.raises(UndoConflict, match=f"image {image.id[:12]} was freed"):

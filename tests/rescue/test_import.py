@@ -69,9 +69,7 @@ def test_the_whole_history_comes_back_with_its_numbers_and_times(healthy: Path, 
         assert [str(one) for one in store.verify()] == []
 
 
-def test_what_was_made_after_the_export_is_found_again_or_named(
-    healthy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_made_after_the_export_is_found_again_or_named(healthy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.copy(healthy / "store", tmp_path / "store")
     with Store(tmp_path / "store") as store:
         image = store.images()[0]

@@ -86,9 +86,7 @@ def tree(store: Store, layer_id: str) -> dict[str, str]:
     return found
 
 
-def test_everything_is_there_in_the_other_driver(
-    prepared: tuple[Path, str, str], place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_everything_is_there_in_the_other_driver(prepared: tuple[Path, str, str], place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, old, new = prepared
     copy(folder / "store", place / "store")
     before = looked_at(place / "store")

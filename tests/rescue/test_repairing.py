@@ -43,9 +43,7 @@ def broken(healthy: Path, tmp_path: Path) -> world.Broken:
     return found
 
 
-def test_another_store_gives_layers_and_items_by_digest(
-    healthy: Path, broken: world.Broken, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_store_gives_layers_and_items_by_digest(healthy: Path, broken: world.Broken, capsys: pytest.CaptureFixture[str]) -> None:
     before = listing(healthy / "second")
     follow(broken.root, [healthy / "second"], capsys)
     assert state(broken.root) == state(healthy / "store")
