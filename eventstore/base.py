@@ -36,7 +36,7 @@ class Base:
     def __init__(self, path: str) -> None:
         """Open it. Raises: JournalError (damaged beyond one bit), UnknownFormat, FileNotFoundError."""
         self.path = path
-        with open(path, "rb", buffering=0) as file:
+        with disk.reading(path) as file:
             header = file.read(segments.HEADER_BYTES)
         found = segments.parse(header, path) or segments.mend(header, path)
         if found is None or found.why != segments.WHY_COMPACTED:
@@ -77,7 +77,7 @@ class Base:
 
     def damage(self) -> Iterator[Damage]:
         """What in it is not as it was written."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = disk.open_to_read(self.path)
         try:
             if segments.parse(os.pread(fd, segments.HEADER_BYTES, 0), self.path) is None:
                 yield Damage(self.segment.number, 0, segments.HEADER_BYTES, "a segment header", "a flipped bit", 1, 0, True)
@@ -91,7 +91,7 @@ class Base:
         return Walk(fd, start, self.segment.size, self.segment.journal_id[:8], proven=True)
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = disk.open_to_read(self.path)
         try:
             walk = self._walk(fd)
             for item in walk:
@@ -159,7 +159,7 @@ def place(folder: str) -> Base:
 
 def digest(path: str) -> str:
     """SHA-256 of a whole file."""
-    with open(path, "rb") as file:
+    with disk.reading(path) as file:
         found = sha256()
         while part := file.read(1 << 20):
             found.update(part)

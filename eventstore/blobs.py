@@ -64,6 +64,7 @@ class Blobs:
     def _place(self, aside: str, digest: str) -> None:
         path = self.path(digest)
         folder = os.path.dirname(path)
+        disk.make_way(path)
         try:
             disk.rename(aside, path)
         except FileNotFoundError:
@@ -81,17 +82,17 @@ class Blobs:
             folder = os.path.dirname(folder)
 
     def _has_whole(self, digest: str, size: int) -> bool:
-        """Whether the blob is there; one of another size was torn or rotted, and is replaced.
+        """Whether the blob is there; one that was torn or has rotted is not, and is replaced: who puts it is told that it is kept.
 
         Its folder is synced, since whoever renamed it may not have come to that.
         """
-        path = self.path(digest)
         try:
-            whole = os.stat(path).st_size == size
-        except FileNotFoundError:
+            with self.open(digest) as file:
+                whole = os.fstat(file.fileno()).st_size == size and _digest_of(file) == digest
+        except BlobMissing:
             return False
         if whole and self.durable:
-            self._sync(os.path.dirname(path))
+            self._sync(os.path.dirname(self.path(digest)))
         return whole
 
     def has(self, digest: str) -> bool:
@@ -108,7 +109,7 @@ class Blobs:
     def open(self, digest: str) -> BinaryIO:
         """The blob as a stream, not verified. Raises: BlobMissing."""
         try:
-            return open(self.path(digest), "rb")
+            return open(disk.open_to_read(self.path(digest)), "rb")
         except FileNotFoundError:
             raise BlobMissing(digest=digest) from None
 
@@ -132,11 +133,8 @@ class Blobs:
         """Digests of the blobs whose contents are not theirs; reads everything."""
         for digest in self.digests():
             with self.open(digest) as file:
-                total = sha256()
-                for chunk in _chunks(file):
-                    total.update(chunk)
-            if f"{ALGORITHM}:{total.hexdigest()}" != digest:
-                yield digest
+                if _digest_of(file) != digest:
+                    yield digest
 
     def collect(self, is_referenced: Callable[[str], bool], younger_than_ns: int = 0) -> tuple[list[str], int]:
         """Remove blobs that nothing refers to; their digests and their bytes.
@@ -220,6 +218,13 @@ def _names(folder: str) -> list[str]:
         return names_in(folder)
     except NotADirectoryError:
         return []
+
+
+def _digest_of(file: BinaryIO) -> str:
+    total = sha256()
+    for chunk in _chunks(file):
+        total.update(chunk)
+    return f"{ALGORITHM}:{total.hexdigest()}"
 
 
 def _chunks(data: bytes | BinaryIO) -> Iterator[bytes]:

@@ -104,7 +104,7 @@ class Checkpoints:
         end = run.end
         try:
             # A descriptor of its own: the journal's may be used by another thread.
-            fd = os.open(self.journal.segment(end.segment).path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = disk.open_to_read(self.journal.segment(end.segment).path)
         except (FileNotFoundError, CommitUnknown):  # gone, or compacted away
             return False
         try:

@@ -52,7 +52,7 @@ def _through(kept_from: int) -> int:
 def unfollowed(journal: Journal) -> int:
     """The last commit that can be folded away with every segment kept that a follower stands in (follow.py locks it), and all after it."""
     for number, first, _ in journal.listing():
-        fd = os.open(journal.segment(number).path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = disk.open_to_read(journal.segment(number).path)
         try:
             if ofd.is_held(fd):
                 return _through(first)
@@ -132,7 +132,7 @@ def _carry(path: str, target: str) -> None:
         disk.rename(path, target)
         return
     aside = target + ".new"
-    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    source = disk.open_to_read(path)
     fd = disk.open_to_write(aside, os.O_CREAT | os.O_TRUNC)
     try:
         while part := os.read(source, 1 << 20):

@@ -10,8 +10,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
+import time
 from contextlib import suppress
 from functools import wraps
+from io import FileIO
 
 from layerlog.eventstore.errors import DiskError, StoreError
 
@@ -27,6 +30,7 @@ ZEROS = bytes(1 << 20)
 FS_IOC_GETFLAGS = 0x80086601  # ioctl_iflags(2)
 FS_IOC_SETFLAGS = 0x40086602
 FS_NOCOW_FL = 0x00800000
+NO_FILE = "something that is no file"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = frozenset((*NO_ROOM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM, errno.EINTR))
 
@@ -68,6 +72,47 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
 def open_to_write(path: str, flags: int = 0, mode: int = 0o600) -> int:
     """A descriptor for reading and writing; add os.O_CREAT and others in *flags*."""
     return seam.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, mode)
+
+
+def open_to_read(path: str) -> int:
+    """A descriptor of one of the store's files. Raises: FileNotFoundError."""
+    return open_file(path, os.O_RDONLY)
+
+
+def open_file(path: str, flags: int) -> int:
+    """The same with *flags*. What stands there and is no file (a link, a pipe, a folder) counts as missing.
+
+    A pipe would be waited at without end, a link lead to somebody else's file.
+    """
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+        raise FileNotFoundError(errno.ENOENT, NO_FILE, path) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, NO_FILE, path)
+    return fd
+
+
+def reading(path: str) -> FileIO:
+    """The same as a file object, without a buffer: ``read`` gives all of it."""
+    return FileIO(open_to_read(path), "rb")
+
+
+def is_strange(path: str) -> bool:
+    """Whether something that is no file stands in the place of one."""
+    try:
+        return not stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def make_way(path: str) -> None:
+    """Move what stands in the place of a file, and is none, beside it, where nothing looks."""
+    if is_strange(path):
+        seam.rename(path, f"{path}.strange.{time.time_ns()}")
 
 
 @typed
@@ -178,11 +223,13 @@ def rename(old: str, new: str) -> None:
 
 @typed
 def unlink(path: str) -> bool:
-    """Remove a file's name; False when it was gone."""
+    """Remove a file's name; False when it was gone. A folder in its place is moved beside it."""
     try:
         seam.unlink(path)
     except FileNotFoundError:
         return False
+    except IsADirectoryError:
+        make_way(path)
     return True
 
 
@@ -200,6 +247,7 @@ def write_beside(path: str, data: bytes, *, durable: bool, mode: int = 0o600) ->
         unlink(aside)
         raise
     os.close(fd)
+    make_way(path)
     rename(aside, path)
     if durable:
         sync_folder(os.path.dirname(path) or ".")

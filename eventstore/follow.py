@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 
-from layerlog.eventstore import ofd
+from layerlog.eventstore import disk, ofd
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.reading import POSITION
 from layerlog.eventstore.state import Commit
@@ -117,7 +117,7 @@ class Follower:
         if fd >= 0:
             os.close(fd)
         with suppress(FileNotFoundError):
-            self._held = (segment, os.open(self._journal.segment(segment).path, os.O_RDONLY | os.O_CLOEXEC))
+            self._held = (segment, disk.open_to_read(self._journal.segment(segment).path))
             ofd.lock(self._held[1], shared=True)
 
     def _watch(self) -> float:

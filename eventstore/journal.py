@@ -81,6 +81,7 @@ class Journal(Reader):
             raise FileNotFoundError(errno.ENOENT, "no journal here", self.segments_folder)
         if not self.read_only:
             self._lock = FileLock(os.path.join(self.folder, LOCK))
+            self._make_way_for_position(self._lock)
         self.id = tail.journal_id(self, listing)
         self.tag = self.id[:8]
         self._file = PositionFile(os.path.join(self.folder, POSITION), self.id, read_only=self.read_only)
@@ -97,6 +98,16 @@ class Journal(Reader):
         else:
             self.position = tail.find_end(self).end
         tail.find_cut(self)
+
+    def _make_way_for_position(self, lock: FileLock) -> None:
+        """Under the lock: somebody else may have made it by then."""
+        path = os.path.join(self.folder, POSITION)
+        if disk.is_strange(path):
+            lock.acquire()
+            try:
+                disk.make_way(path)
+            finally:
+                lock.release()
 
     def close(self) -> None:
         """Close all files; also what a forked child does, since it never unlocks."""

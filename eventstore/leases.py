@@ -208,7 +208,7 @@ class Leases:
         for name in names:
             try:
                 fd = os.open(os.path.join(self.folder, name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except FileNotFoundError:
+            except (FileNotFoundError, IsADirectoryError):
                 continue
             try:
                 found.append((name, ofd.is_held(fd), _read_note(fd)))

@@ -7,7 +7,6 @@ that a power cut could undo, and need no lock.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from zlib import crc32
@@ -110,12 +109,8 @@ class PositionFile:
 
     def _open(self) -> None:
         try:
-            self._fd = os.open(self.path, (os.O_RDONLY if self._read_only else os.O_RDWR) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP):
-                raise
-            if error.errno == errno.ELOOP and not self._read_only:
-                disk.unlink(self.path)  # a link, behind which is somebody else's file
+            self._fd = disk.open_file(self.path, os.O_RDONLY if self._read_only else os.O_RDWR)
+        except FileNotFoundError:
             if not self._read_only:
                 self._fd = disk.open_to_write(self.path, os.O_CREAT)
                 disk.overwrite_in_place(self._fd)

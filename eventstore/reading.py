@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from layerlog.eventstore import segments, tail
+from layerlog.eventstore import disk, segments, tail
 from layerlog.eventstore.damage import Damage, Walk, next_whole
 from layerlog.eventstore.frame import CHAIN_START, Frame
 from layerlog.eventstore.position import Position, PositionFile
@@ -201,11 +201,11 @@ class Reader:
             if len(self._fds) >= OPEN_SEGMENTS:
                 os.close(self._fds.pop(next(iter(self._fds))))
             try:
-                self._fds[number] = os.open(self.segment(number).path, os.O_RDONLY | os.O_CLOEXEC)
+                self._fds[number] = disk.open_to_read(self.segment(number).path)
             except FileNotFoundError:
                 if not self._was_archived(number):
                     raise
-                self._fds[number] = os.open(self.segment(number).path, os.O_RDONLY | os.O_CLOEXEC)
+                self._fds[number] = disk.open_to_read(self.segment(number).path)
         return self._fds[number]
 
     def _was_archived(self, number: int) -> bool:

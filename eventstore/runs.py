@@ -15,7 +15,7 @@ from bisect import bisect_left
 from operator import itemgetter
 from zlib import crc32
 
-from layerlog.eventstore import hashes
+from layerlog.eventstore import disk, hashes
 from layerlog.eventstore.blocks import Block, RunDamaged
 from layerlog.eventstore.position import Position
 from layerlog.eventstore.rows import Rows, after_prefix, uncollected
@@ -51,7 +51,7 @@ class Run:
         self.path = path
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = disk.open_to_read(path)
             size = os.fstat(self._fd).st_size
             footer = os.pread(self._fd, FOOTER_BYTES, max(size - FOOTER_BYTES, 0))
         except OSError as error:

@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from contextlib import suppress
 
-from layerlog.eventstore import segments, tail
+from layerlog.eventstore import disk, segments, tail
 from layerlog.eventstore.blocks import RunDamaged
 from layerlog.eventstore.checkpoints import Checkpoints
 from layerlog.eventstore.damage import Damage, is_redacted, next_whole
@@ -68,7 +68,7 @@ class Scavenger(Reader):
         """The journal's ID by its first half, which every frame carries; zeros for the other half where nothing beside it has that."""
         tags: Counter[bytes] = Counter()
         for _, _, name in listing:
-            with open(os.path.join(self.segments_folder, name), "rb") as file:
+            with disk.reading(os.path.join(self.segments_folder, name)) as file:
                 data = file.read()
             at = data.find(MAGIC)
             while at >= 0:
@@ -76,7 +76,7 @@ class Scavenger(Reader):
                 at = data.find(MAGIC, at + 1)
         for tag, _ in tags.most_common():
             for _, _, name in listing:
-                fd = os.open(os.path.join(self.segments_folder, name), os.O_RDONLY | os.O_CLOEXEC)
+                fd = disk.open_to_read(os.path.join(self.segments_folder, name))
                 try:
                     if next_whole(fd, 0, os.fstat(fd).st_size, tag, 1) is not None:
                         return next((one for one in self._ids_beside() if one.startswith(tag)), tag + bytes(8))
@@ -86,7 +86,7 @@ class Scavenger(Reader):
 
     def _ids_beside(self) -> Iterator[bytes]:
         """Journal IDs that the position and checkpoints name."""
-        with suppress(OSError), open(os.path.join(self.folder, POSITION), "rb") as file:
+        with suppress(OSError), disk.reading(os.path.join(self.folder, POSITION)) as file:
             raw = file.read(BYTES)
             if decode(raw, raw[32:48], raw[16:32]) is not None:
                 yield raw[32:48]
@@ -159,7 +159,7 @@ class Scavenger(Reader):
     def published(self) -> int:
         """The last commit that a writer published, in whatever boot; 0 when nothing tells."""
         try:
-            with open(os.path.join(self.folder, POSITION), "rb") as file:
+            with disk.reading(os.path.join(self.folder, POSITION)) as file:
                 raw = file.read(BYTES)
         except OSError:
             return 0
@@ -228,7 +228,7 @@ def _footers(folder: str) -> Iterator[tuple[str, bytes]]:
     except FileNotFoundError:
         return
     for name in names:
-        with suppress(OSError), open(os.path.join(folder, CHECKPOINTS, name), "rb") as file:
+        with suppress(OSError), disk.reading(os.path.join(folder, CHECKPOINTS, name)) as file:
             file.seek(-256, os.SEEK_END)
             yield name, file.read()
 
@@ -237,7 +237,7 @@ def genesis_copy(folder: str) -> bytes:
     """The payload of commit 1 from the copy beside the journal; empty when it cannot be read."""
     path = os.path.join(folder, "genesis")
     try:
-        with open(path, "rb") as file:
+        with disk.reading(path) as file:
             raw = file.read()
     except OSError:
         return b""

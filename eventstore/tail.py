@@ -7,6 +7,7 @@ show what the disk does not have, and a second fsync would succeed. Torn bytes a
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from hashlib import sha256
@@ -58,7 +59,7 @@ def journal_id(journal: Reader, listing: list[tuple[int, int, str]]) -> bytes:
 
 def _start_of(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
+        with disk.reading(path) as file:
             return file.read(segments.HEADER_BYTES)
     except FileNotFoundError:
         return b""
@@ -107,13 +108,17 @@ def listing_by_headers(journal: Reader) -> list[tuple[int, int, str]]:
     silent: list[tuple[int, int, str]] = []
     for number, first, name in segments.listing(journal.segments_folder):
         header = _header_of(journal, os.path.join(journal.segments_folder, name))
-        if header is None:
+        if header is None and os.path.isfile(os.path.join(journal.segments_folder, name)):
             silent.append((number, first, name))
+        elif header is None:
+            continue  # what is no file is no segment
         elif header.number not in found or header.number == number:
             found[header.number] = (header.number, header.first_sequence, name)
     for number, first, name in silent:
         if number not in found and (not found or number - 1 in found or number + 1 in found):
             found[number] = (number, first, name)
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no journal here", journal.segments_folder)
     return sorted(found.values())
 
 
@@ -153,7 +158,7 @@ def find_end(journal: Reader) -> Ending:
 def known_last(journal: Reader) -> int:
     """The last commit that the published position (of whatever boot) or the name of a checkpoint says was durable."""
     try:
-        with open(os.path.join(journal.folder, POSITION), "rb", buffering=0) as file:
+        with disk.reading(os.path.join(journal.folder, POSITION)) as file:
             raw = file.read(BYTES)
     except OSError:
         raw = b""
@@ -182,7 +187,7 @@ def note_cut(journal: Reader, end: Position, known: int) -> None:
 def find_cut(journal: Reader) -> None:
     """Put what ``note_cut`` remembers into ``damage``."""
     try:
-        with open(os.path.join(journal.folder, QUARANTINE, CUT), encoding="ascii", errors="replace") as file:
+        with disk.reading(os.path.join(journal.folder, QUARANTINE, CUT)) as file:
             segment, offset, last, known = (int(word) for word in file.read(200).split())
     except (OSError, ValueError):
         return
@@ -192,7 +197,7 @@ def find_cut(journal: Reader) -> None:
 def restore_genesis(journal: Reader) -> bool:
     """Write the first bytes of a journal that was cut before its commit 1 again, from their copy. Under the writer lock."""
     try:
-        with open(os.path.join(journal.folder, "genesis"), "rb", buffering=0) as file:
+        with disk.reading(os.path.join(journal.folder, "genesis")) as file:
             copy = file.read()
     except FileNotFoundError:
         return False
@@ -273,7 +278,7 @@ def lost_ends(journal: Reader) -> list[Position]:
     except FileNotFoundError:
         return found
     for name in names:
-        with open(os.path.join(folder, name), "rb", buffering=0) as file:
+        with disk.reading(os.path.join(folder, name)) as file:
             end = decode_position(file.read(), journal.id, None)
         if end is not None:
             found.append(end)

@@ -38,7 +38,7 @@ def is_of_this_boot(folder: str) -> bool:
         return False
     if not listing or listing[0][0] != 1:
         return False
-    fd = os.open(os.path.join(folder, SEGMENTS, listing[0][2]), os.O_RDONLY | os.O_CLOEXEC)
+    fd = disk.open_to_read(os.path.join(folder, SEGMENTS, listing[0][2]))
     try:
         return _boot_in_genesis(fd) == boot_id().hex()
     except StoreError:

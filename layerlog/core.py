@@ -16,6 +16,7 @@ import os
 from contextlib import contextmanager
 from threading import local
 
+from layerlog.eventstore import disk
 from layerlog.eventstore.errors import InUse, ReadOnlyStore
 from layerlog.eventstore.ids import check_key
 from layerlog.eventstore.state import key_row
@@ -329,8 +330,8 @@ class Core(View):
     def settled_boot(self) -> str:
         """The boot whose left-overs were settled last; empty when none was."""
         try:
-            with open(self.folder("settled"), encoding="ascii", errors="replace") as file:
-                return file.read()
+            with disk.reading(self.folder("settled")) as file:
+                return file.read().decode("ascii", "replace")
         except FileNotFoundError:
             return ""
 

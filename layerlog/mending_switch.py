@@ -124,7 +124,7 @@ def _first_segment(folder: str) -> str:
 def _journal_id(path: str) -> bytes:
     """What the header at the start of a file names; empty when it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with disk.reading(path) as file:
             found = segments.parse(file.read(segments.HEADER_BYTES), path)
     except FileNotFoundError:
         return b""

@@ -114,7 +114,7 @@ def _genesis(core: Core, do: bool) -> Iterator[str]:
         journal.close()
     path = os.path.join(core.ledger.folder, GENESIS)
     try:
-        with open(path, "rb") as file:
+        with disk.reading(path) as file:
             copy = file.read()
     except OSError:
         copy = b""

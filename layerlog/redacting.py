@@ -121,7 +121,7 @@ def finish(core: Core) -> list[int]:
     The plan is durable before the first overwrite, so that one that was torn can be repeated.
     """
     try:
-        with open(core.folder(PLAN), encoding="ascii") as file:
+        with disk.reading(core.folder(PLAN)) as file:
             plan = json.load(file)
     except FileNotFoundError:
         disk.unlink(core.folder(ASIDE))

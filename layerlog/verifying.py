@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from layerlog.eventstore import disk
 from layerlog.eventstore.archive import HistoryCompacted
 from layerlog.eventstore.codec import decode as decode_payload
 from layerlog.eventstore.damage import Damage, is_redacted
@@ -217,9 +218,9 @@ def _genesis(journal: Journal) -> Iterator[Finding]:
     if journal.listing()[0][0] != 1:
         return
     try:
-        with open(path, "rb", buffering=0) as file:
+        with disk.reading(path) as file:
             copy = file.read()
-        with open(journal.segment(1).path, "rb", buffering=0) as file:
+        with disk.reading(journal.segment(1).path) as file:
             start = file.read(len(copy))
     except FileNotFoundError:
         return
@@ -242,7 +243,7 @@ def _strays(journal: Journal) -> Iterator[Finding]:
     for name in names:
         parts = name.split("-")
         if parts[0] == "torn" and len(parts) > 3:
-            with open(os.path.join(folder, name), "rb") as file:
+            with disk.reading(os.path.join(folder, name)) as file:
                 yield from _headers_in(journal, file.read(), int(parts[2]), f"in {folder}/{name}")
 
 

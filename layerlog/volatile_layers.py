@@ -65,7 +65,7 @@ def unmark_volatile(core: Core, layer_id: str) -> None:
 def _made_by(core: Core, layer_id: str) -> tuple[str, str, str] | None:
     """Boot, run root and container of a volatile layer; None for any other."""
     try:
-        with open(core.folder(VOLATILE, layer_id), "rb") as file:
+        with disk.reading(core.folder(VOLATILE, layer_id)) as file:
             parts = os.fsdecode(file.read()).split("\0")
     except OSError:
         return None

@@ -53,6 +53,23 @@ def test_torn_blob_is_replaced_and_rotten_one_is_told(blobs: Blobs) -> None:
     assert list(blobs.damaged()) == [HELLO]
 
 
+def test_what_is_put_is_there_whatever_stood_in_its_place(blobs: Blobs) -> None:
+    """Whoever puts it is told that it is kept: bytes of the same size that rotted are not it, nor is a folder or a pipe."""
+    path = Path(blobs.path(HELLO))
+    for strange in ("rotten", "folder", "pipe"):
+        for data in (b"hello", io.BytesIO(b"hello")):
+            blobs.put(b"hello")
+            path.unlink()
+            if strange == "rotten":
+                path.write_bytes(b"jello")
+            elif strange == "folder":
+                path.mkdir()
+            else:
+                os.mkfifo(path)
+            assert blobs.put(data) == (HELLO, 5)
+            assert blobs.read(HELLO) == b"hello"
+
+
 def test_missing_and_malformed_digests(blobs: Blobs) -> None:
     with pytest.raises(BlobMissing):
         blobs.read(HELLO)

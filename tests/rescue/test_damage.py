@@ -33,7 +33,11 @@ LONG = os.environ.get("LAYERLOG_CRASH") == "long"
 DRIVERS = ("vfs", "overlay") if os.geteuid() == 0 else ("vfs",)
 PAIRS = int(os.environ.get("LAYERLOG_RESCUE_PAIRS", "8"))
 STEPS_MAX = 14
-UNTELLABLE = [{world.position, world.last_segment_gone}]
+UNTELLABLE = [
+    {position, last}
+    for position in (world.position, world.position_a_pipe)
+    for last in (world.last_segment_gone, world.last_segment_a_folder)
+]
 """Pairs after which nothing is left that knows of the last commits: docs/recovery.md says so."""
 
 

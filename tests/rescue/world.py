@@ -328,13 +328,44 @@ def settled(broken: Broken) -> None:
     (broken.own / "settled").write_bytes(b"\xff\0nothing")
 
 
+def position_a_pipe(broken: Broken) -> None:
+    a_pipe(broken.own / "position")
+
+
+def last_segment_a_folder(broken: Broken) -> None:
+    a_folder(broken.segments[-1])
+
+
+def genesis_copy_a_folder(broken: Broken) -> None:
+    a_folder(broken.own / "genesis")
+
+
+def checkpoint_a_pipe(broken: Broken) -> None:
+    a_pipe(next((broken.own / "checkpoints").iterdir()))
+
+
+def manifest_a_folder(broken: Broken) -> None:
+    a_folder(broken.blob(broken.image.big_data["manifest"][0]))
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 JOURNAL: list[Damage] = [
     journal_gone, ledger_gone, first_segment_gone, last_segment_gone, first_segment_zeros, segment_header, every_segment_header,
     segment_cut, load_record, container_record, delete_record, record_header, one_bit, genesis_record, genesis_copy,
     genesis_copy_gone, position, lock_gone, checkpoint, checkpoints_gone,
+    position_a_pipe, last_segment_a_folder, genesis_copy_a_folder, checkpoint_a_pipe,
 ]  # fmt: skip
 DATA: list[Damage] = [
-    manifest_gone, manifest_rotten, config_gone, note_gone, tar_split_gone, tar_split_rotten, strange_blob, half_blob,
+    manifest_gone, manifest_rotten, manifest_a_folder, config_gone, note_gone, tar_split_gone, tar_split_rotten, strange_blob, half_blob,
 ]  # fmt: skip
 FILES: list[Damage] = [base_gone, top_gone, mine_gone, box_gone, file_changed, file_gone, file_added, file_mode, layer_unclaimed]
 REST: list[Damage] = [lease_dead, lease_garbled, trash_gone, trash_strange, staging_litter, run_journal, settled]
