@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerlog import Store
-from layerlog.asking import applied, rows_by_id
+from layerlog.asking import applied, recorded_bytes, rows_by_id
+from layerlog.eventstore.errors import StoreError
+from layerlog.projections import trash
+from tests.layerlog.test_undo_walk import NAMES, Reborn, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from layerlog.view import View
 
 
 @pytest.fixture
@@ -69,3 +75,42 @@ def test_the_difference_of_two_states_applied_to_the_older_gives_the_newer(store
     ]
     assert found[2].fields == ["names"]
     assert applied(rows_by_id(store.at(then)), found) == rows_by_id(store.at("now"))
+
+
+def _walked(tmp_path: Path, seed: int, retention: float = 3600.0) -> Iterator[Store]:
+    """A store after a random walk in which IDs and names change hands, with undos and emptied trash."""
+    with Store(tmp_path / "root", tmp_path / "run", "vfs", options=["sync=none"], retention=retention) as store:
+        walk = (Reborn if seed % 2 else Walk)(store, seed)
+        for _ in range(40):
+            walk.step()
+            if walk.chance.random() < 0.1:
+                store.empty_trash()
+            if walk.chance.random() < 0.15:
+                with suppress(StoreError):
+                    store.undo(last=walk.chance.randrange(1, 4))
+        yield store
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_blame_says_of_every_commit_who_held_a_name_then(tmp_path: Path, seed: int) -> None:
+    for store in _walked(tmp_path, seed):
+        tenures = {(name, kind): store.blame(name, kind) for name in NAMES for kind in ("layer", "image", "container")}
+        for sequence in range(1, store.sequence + 1):
+            held = {(name, kind): item for (kind, item), row in rows_by_id(store.at(sequence)).items() for name in row.get("names", ())}
+            for thing, found in tenures.items():
+                told = [one.id for one in found if one.since.sequence <= sequence and (one.until is None or sequence < one.until.sequence)]
+                assert told == ([held[thing]] if thing in held else []), (seed, sequence, thing)
+
+
+@pytest.mark.parametrize(("seed", "retention"), [(0, 3600.0), (1, 3600.0), (3, 0.0)])
+def test_growth_is_what_the_recorded_bytes_grew_by(tmp_path: Path, seed: int, retention: float) -> None:
+    for store in _walked(tmp_path, seed, retention):
+        for after in range(0, store.sequence, 3):
+            assert sum(one.growth for one in store.growth(after)) == _recorded(store) - _recorded(store.at(after)), (seed, after)
+
+
+def _recorded(view: View) -> int:
+    """Recorded bytes of everything that is there, and of what is kept in the trash."""
+    with view.reading() as rows:
+        kept = sum(recorded_bytes(row["row"]) for row in trash.every(rows) if row["kept"])
+    return kept + sum(recorded_bytes(row) for row in rows_by_id(view).values())
