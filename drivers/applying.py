@@ -115,7 +115,7 @@ def _members(reader: tarstream.TarReader, recorder: Recorder | None, extractor: 
             if recorder is not None:
                 recorder.member(member, 0, 0)
             continue
-        if b".wh." not in member.name or whiteouts.meaning(member.name.rpartition(b"/")[2]) == whiteouts.NOT_A_WHITEOUT:
+        if not whiteouts.is_named(member.name):
             uids.add(member.uid)
             gids.add(member.gid)
         if recorder is not None:

@@ -47,8 +47,7 @@ class Extractor(Deletions):
     @staticmethod
     def keeps_content(member: Member) -> bool:
         """Whether the content of *member* will be the content of a file with its name, byte for byte."""
-        base = member.name.rpartition(b"/")[2]
-        return member.kind == REGULAR and member.sparse is None and not base.startswith(whiteouts.PREFIX)
+        return member.kind == REGULAR and member.sparse is None and not whiteouts.is_named(member.name)
 
     def add(self, member: Member, pieces: Iterable[memoryview | bytes]) -> None:
         """Unpack one member, whose content is *pieces*.

@@ -22,6 +22,6 @@ class MappedExtractor(Extractor):
         self.attributes.implied_owner = maps.host(0, 0)
 
     def add(self, member: Member, pieces: Iterable[memoryview | bytes]) -> None:
-        if not member.name.rpartition(b"/")[2].startswith(whiteouts.PREFIX):
+        if not whiteouts.is_named(member.name):
             member.uid, member.gid = self._maps.host(member.uid, member.gid)
         super().add(member, pieces)

@@ -143,12 +143,12 @@ class TarReader:
             else:
                 break
         member = member_of(fields, start)
-        if long_name:
+        if extended:
+            apply_pax(member, extended, offset)
+        if long_name:  # has the last word, as in Go's reader
             member.name = long_name
         if long_link:
             member.link = long_link
-        if extended:
-            apply_pax(member, extended, offset)
         if kind == b"\0":
             member.kind = FOLDER if member.name.endswith(b"/") else REGULAR
         elif kind == b"7":

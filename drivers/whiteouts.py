@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import stat
 
+from layerlog.drivers.resolve import clean
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
@@ -30,6 +32,11 @@ def meaning(base: bytes) -> int:
     if base.startswith(_META_PREFIX):
         return IGNORED
     return REFUSED if base[4:] in (b"", b".", b"..") else DELETES
+
+
+def is_named(name: bytes) -> bool:
+    """Whether a member of this name, ``./d/.wh.x/`` as well as ``d/.wh.x``, is a whiteout or AUFS's own, no file of a layer."""
+    return PREFIX in name and clean(name).rpartition(b"/")[2].startswith(PREFIX)
 
 
 def is_overlay_whiteout(found: os.stat_result) -> bool:

@@ -131,6 +131,11 @@ FORMS = {
     "PAX long names": archive(
         pax({b"path": b"p/" * 100 + b"file"}) + file(b"x", b"1"), pax({b"linkpath": b"l" * 300}) + symlink(b"s", b"t")
     ),
+    "names both of GNU and of PAX": archive(
+        long_name(b"gnu/" * 40 + b"1") + pax({b"path": b"pax"}) + file(b"f", b"1"),
+        pax({b"path": b"pax"}) + long_name(b"gnu/" * 40 + b"2") + file(b"f", b"22"),
+    ),
+    "an xattr without a value": archive(file(b"f", b"1", {b"SCHILY.xattr.user.empty": b""})),
     "PAX numbers": archive(pax({b"uid": b"3000000", b"gid": b"4000000", b"size": b"3"}) + header(b"f", b"0", 0) + padded(b"abc")),
     "PAX times": archive(
         file(b"f", b"1", {b"mtime": b"1500000000.123456789"}),
@@ -163,6 +168,12 @@ FORMS = {
     "whiteouts": archive(folder(b"d"), whiteout(b"d/gone"), whiteout(b"base-file"), whiteout(b"base-dir")),
     "whiteouts of nothing": archive(folder(b"d"), whiteout(b"d/never"), whiteout(b"never/was")),
     "an opaque folder": archive(folder(b"base-dir"), opaque(b"base-dir"), file(b"base-dir/new", b"1")),
+    "an opaque root": archive(opaque(b"."), file(b"f", b"1")),
+    "whiteouts by other spellings": archive(
+        header(b".wh.base-file/", b"0", 3) + padded(b"abc"),
+        header(b"base-dir/.wh.old/.", b"0", 2) + padded(b"no"),
+        header(b"d/.wh.gone/", b"5"),
+    ),
     "an opaque folder that is only implied": archive(opaque(b"base-dir"), file(b"base-dir/new", b"1")),
     "an opaque folder after its contents": archive(folder(b"base-dir"), file(b"base-dir/new", b"1"), opaque(b"base-dir")),
     "AUFS metadata": archive(folder(b".wh..wh.plnk"), file(b".wh..wh.aufs", b""), file(b"f", b"1")),

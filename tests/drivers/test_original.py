@@ -52,15 +52,20 @@ DIFFERENT = {
     "PAX sparse 1.0": SPARSE,
     "GNU tar, PAX": SPARSE,
     "a folder removed and added again": "the original shows what was in it below, though the archive removed it",
+    "an opaque root": "the kernel does not look for the mark there, so the original hides nothing",
+    "whiteouts by other spellings": "the original records contents that no file holds, and then cannot give the archive back",
+    "an xattr without a value": "the original takes it for none",
     "whiteouts of nothing": "the original leaves devices that hide nothing",
     "AUFS metadata": "the original takes it for whiteouts",
     "a name twice": "the original cannot record such an archive",
     "an extended header without a member": "the original does not miss the member",
 }  # fmt: skip
 # The tree is the same for these all the same, or the record is.
-SAME_TREE = {"PAX sparse 0.0", "PAX sparse 0.1", "PAX sparse 1.0", "GNU tar, PAX"}
+SAME_TREE = {"whiteouts by other spellings", "PAX sparse 0.0", "PAX sparse 0.1", "PAX sparse 1.0", "GNU tar, PAX"}
 SAME_RECORD = set(DIFFERENT) - SAME_TREE - {name for name, why in DIFFERENT.items() if why == NOT_KNOWN}
-ON_OVERLAY_ONLY = {"AUFS metadata", "xattrs of overlay itself", "whiteouts of nothing", "a folder removed and added again"}
+ON_OVERLAY_ONLY = {
+    "an opaque root", "AUFS metadata", "xattrs of overlay itself", "whiteouts of nothing", "a folder removed and added again",
+}  # fmt: skip
 
 Tree = dict[bytes, tuple[Any, ...]]
 
