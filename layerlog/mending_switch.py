@@ -139,6 +139,7 @@ def _finish(folder: str) -> None:
         disk.sync_folder(aside)
     shutil.rmtree(os.path.join(folder, CHECKPOINTS), ignore_errors=True)  # of the other journal: made again
     with suppress(FileNotFoundError):
+        disk.make_way(os.path.join(folder, GENESIS))
         disk.rename(os.path.join(aside, GENESIS), os.path.join(folder, GENESIS))
     disk.sync_folder(folder)
     shutil.rmtree(aside)

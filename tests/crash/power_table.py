@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import shutil
+import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.crash.device import disks, recording
 from tests.crash.programs import Original, Ours, before, make_archives, sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.crash.cli_judge import State
     from tests.crash.programs import Program
 
@@ -145,31 +148,28 @@ class Trial:
             row.unmountable += 1
 
 
-def table(rows: list[Row]) -> str:
-    """As README shows it."""
-    lines = [
-        "| program | driver | neighbour who syncs | disks | broken | " + " | ".join(FAULTS) + " |",
-        "| --- | --- | --- |" + " ---: |" * (2 + len(FAULTS)),
-    ]
-    for row in rows:
-        counts = ["–" if fault == "false alarm" and row.program != "layerlog" else str(row.counts[fault]) for fault in FAULTS]
-        cells = [row.program, row.driver, "yes" if row.neighbour else "no", str(row.disks), str(row.broken), *counts]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+HEADER = (
+    "| program | driver | neighbour who syncs | disks | broken | " + " | ".join(FAULTS) + " |\n"
+    "| --- | --- | --- |" + " ---: |" * (2 + len(FAULTS))
+)
+"""Of the table that README shows."""
 
 
-def trials(asked: argparse.Namespace, programs: list[Any]) -> list[Row]:
-    """All rows; progress goes nowhere, since each takes minutes only."""
-    rows = []
+def line(row: Row) -> str:
+    """One row of it."""
+    counts = ["–" if fault == "false alarm" and row.program != "layerlog" else str(row.counts[fault]) for fault in FAULTS]
+    cells = [row.program, row.driver, "yes" if row.neighbour else "no", str(row.disks), str(row.broken), *counts]
+    return "| " + " | ".join(cells) + " |"
+
+
+def trials(asked: argparse.Namespace, programs: list[Any]) -> Iterator[Row]:
+    """All rows, each as soon as it is known: a run takes half an hour."""
     for driver in asked.driver or ["overlay", "vfs"]:
         for program in programs:
             with tempfile.TemporaryDirectory(prefix="layerlog-power-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
                 trial = Trial(program, driver, folder, asked.kind, asked.keep)
                 for neighbour in (False, True):
-                    rows.append(trial.cut(asked.moments, asked.most, neighbour, asked.seed))
-                    for line in rows[-1].told[: asked.tell]:
-                        print(f"  {program.name}, {driver}: {line[:400]}")
-    return rows
+                    yield trial.cut(asked.moments, asked.most, neighbour, asked.seed)
 
 
 def main() -> None:
@@ -185,8 +185,13 @@ def main() -> None:
     parser.add_argument("--tell", type=int, default=0, help="how many faults of each row to tell")
     asked = parser.parse_args()
     programs = [program for program in (Ours(), Original()) if asked.only in (None, program.name)]
-    rows = trials(asked, programs)
-    print(table(rows))
+    rows = []
+    print(HEADER, flush=True)
+    for row in trials(asked, programs):
+        print(line(row), flush=True)
+        for told in row.told[: asked.tell]:
+            print(f"  {row.program}, {row.driver}: {told[:400]}", file=sys.stderr)
+        rows.append(row)
     print(f"\n{asked.kind}, {asked.moments} moments, up to {asked.most} disks of each, seed {asked.seed}")
     print(f"file systems that did not survive themselves: {sum(row.unmountable for row in rows)}")
 

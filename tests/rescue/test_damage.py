@@ -125,7 +125,7 @@ def run(
     for damage in damages:
         try:
             damage(broken)
-        except (FileNotFoundError, AssertionError, IndexError):
+        except (FileNotFoundError, IsADirectoryError, AssertionError, IndexError):
             continue  # the damage before took it with it
     sources = [healthy_folder / "oci", healthy_folder / "other"] if offered else []
     talk = follow(folder / "store", sources, capsys)
