@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layerlog.cli.command import FRIENDLY, Command, switch, text
 from layerlog.cli.gojson import Fields, time
+from layerlog.eventstore.errors import InvalidRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def blame(run: Run) -> int:
     """Every holder of a name."""
+    if run["kind"] not in ("", "layer", "image", "container"):
+        raise InvalidRequest(f"no kind {run['kind'][:40]!r}: layer, image or container")
     found = run.store.blame(run.argument(0), run["kind"] or None)
     if run.json:
         run.out_json([_tenure_json(one) for one in found])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from layerlog.cli.run import Run
     from layerlog.findings import Finding
 
+Groups = dict[str, dict[str, list["Finding"]]]
 GROUPS = ("Layers", "ROLayers", "Images", "ROImages", "Containers")
 _TITLES = dict(zip((*GROUPS, "Store"), ("layer", "read-only layer", "image", "read-only image", "container", "store"), strict=True))
 
@@ -20,6 +21,7 @@ def check(run: Run) -> int:
     """Print what is wrong, grouped by thing; status 1 if anything is, and nothing was asked to be mended."""
     found = list(run.store.check(quick=run["quick"], unreferenced_seconds=duration(run["max"])))
     groups = _grouped(found)
+    _pass_on(run, groups)
     if run.json:
         run.out_json({group: {item_id: [str(one) for one in ones] for item_id, ones in items.items()} for group, items in groups.items()})
     elif run.compat:
@@ -53,9 +55,9 @@ def _tell(run: Run, found: list[Finding]) -> None:
     run.out(f"{count(len(found), 'finding')}" if found else "nothing is wrong")
 
 
-def _grouped(found: list[Finding]) -> dict[str, dict[str, list[Finding]]]:
+def _grouped(found: list[Finding]) -> Groups:
     """Findings by group, then by ID. ``Store`` (the journal itself, folders of nobody) is ours, and there only when needed."""
-    groups: dict[str, dict[str, list[Finding]]] = {group: {} for group in GROUPS}
+    groups: Groups = {group: {} for group in GROUPS}
     for one in found:
         group = {"layer": "Layers", "image": "Images", "container": "Containers"}.get(one.kind, "Store")
         name = f"RO{group}" if one.read_only and group in ("Layers", "Images") else group
@@ -63,7 +65,24 @@ def _grouped(found: list[Finding]) -> dict[str, dict[str, list[Finding]]]:
     return groups
 
 
-def _repair(run: Run, groups: dict[str, dict[str, list[Finding]]]) -> int:
+def _pass_on(run: Run, groups: Groups) -> None:
+    """What is wrong with a layer is wrong with each image that stands on it, and with the containers of that image."""
+    if not any(groups[name] for name in ("Layers", "ROLayers", "Images", "ROImages")):
+        return
+    of_image: dict[str, list[Finding]] = {}
+    for image in run.store.images():
+        tops = [top for top in (image.layer, *image.mapped_layers) if top]
+        chain = list(dict.fromkeys(layer_id for top in tops for layer_id in (top, *run.store.chain(top))))
+        below = [one for layer_id in chain for name in ("Layers", "ROLayers") for one in groups[name].get(layer_id, ())]
+        group = groups["ROImages" if image.read_only else "Images"]
+        if below or image.id in group:
+            of_image[image.id] = group[image.id] = [*group.get(image.id, ()), *below]
+    for container in run.store.containers():
+        if passed := of_image.get(container.image):
+            groups["Containers"].setdefault(container.id, []).extend(passed)
+
+
+def _repair(run: Run, groups: Groups) -> int:
     """Remove what is damaged, as the original does; what must not be removed is told and makes the status 1.
 
     Deleted things go to the trash, layers without a record to lost+found: a repair takes nothing away for good.
@@ -82,7 +101,7 @@ def _repair(run: Run, groups: dict[str, dict[str, list[Finding]]]) -> int:
     return run.fail(wording.format(*left))
 
 
-def _removed(run: Run, groups: dict[str, dict[str, list[Finding]]]) -> Iterator[str]:
+def _removed(run: Run, groups: Groups) -> Iterator[str]:
     """Remove containers (with --force), images, layers, litter, in this order; yield what refused."""
     store = run.store
     layers = [layer_id for layer_id in groups["Layers"] if store.exists(layer_id, "layer")]

@@ -67,8 +67,9 @@ def container(run: Run) -> int:
 
 
 def _known(run: Run, asked: str) -> Container | None:
+    view = run.reader
     try:
-        return run.reader.container(asked)
+        return view.container(asked)
     except NotFound:
         return None
 

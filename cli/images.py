@@ -98,8 +98,9 @@ def image(run: Run) -> int:
 
 
 def _known(run: Run, asked: str) -> Image | None:
+    view = run.reader
     try:
-        return run.reader.image(asked)
+        return view.image(asked)
     except NotFound:
         return None
 

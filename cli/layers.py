@@ -128,8 +128,9 @@ def unknown(run: Run, kind: str) -> int:
 
 
 def _known(run: Run, asked: str) -> Layer | None:
+    view = run.reader
     try:
-        return run.reader.layer(asked)
+        return view.layer(asked)
     except NotFound:
         return None
 

@@ -148,10 +148,10 @@ def inspect(run: Run) -> int:
     kind = run["type"] or None
     if kind not in (None, "layer", "image", "container"):
         raise InvalidRequest(f"no type {kind[:40]!r}: layer, image, container")
-    status = 0
+    status, view = 0, run.reader
     for asked in run.arguments:
         try:
-            found = run.reader.item(asked, kind)
+            found = view.item(asked, kind)
         except NotFound as unknown:
             from layerlog.cli.friendly import complain
 

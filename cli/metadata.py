@@ -21,9 +21,10 @@ def given(run: Run) -> str:
 def metadata(run: Run) -> int:
     """Show the text of each argument; an unknown one has none and makes the status 1."""
     found: dict[str, str | None] = {}
+    view = run.reader  # a point in time that is none is told, and not taken for a thing that is none
     for asked in run.arguments:
         try:
-            found[asked] = run.reader.metadata(asked)
+            found[asked] = view.metadata(asked)
         except NotFound:
             found[asked] = None
     if run.json:

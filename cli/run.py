@@ -30,6 +30,7 @@ class Run:
         """The words after the command as they were typed; what the history shows."""
         self.values, self.arguments, self.compat = values, arguments, compat
         self._opener, self._store = opener, None  # type: Callable[[Run], Store], Store | None
+        self._past: View | None = None
         self.exit_code = 0
 
     # --- what was asked
@@ -61,9 +62,10 @@ class Run:
 
     @property
     def reader(self) -> View:
-        """The store, or with ``--at`` the store as it was then."""
-        when = self.values.get("at")
-        return self.store.at(when) if when else self.store
+        """The store, or with ``--at`` the store as it was then: of one instant, however often it is asked."""
+        if self._past is None and (when := self.values.get("at")):
+            self._past = self.store.at(when)
+        return self._past or self.store
 
     def close(self) -> None:
         """Close the store if it was opened."""

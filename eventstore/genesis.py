@@ -83,7 +83,8 @@ def guard(root: str, driver: str) -> bool:
     if driver and Journal.exists(journal_folder(root, driver)):
         return True
     names = _listing(root)
-    foreign = [name for name in names if name in FOREIGN_NAMES or name.endswith(FOREIGN_SUFFIXES)]
+    beside = {f"{name}-{kind}" for name in DRIVERS if _is_ours(root, name) for kind in ("containers", "images")}
+    foreign = [name for name in names if (name in FOREIGN_NAMES or name.endswith(FOREIGN_SUFFIXES)) and name not in beside]
     if foreign:
         raise ForeignStore(root=root, found=", ".join(foreign[:3]))
     ours = [name for name in names if name.endswith(SUFFIX)]
@@ -91,10 +92,17 @@ def guard(root: str, driver: str) -> bool:
         home = os.path.join(root, name)
         if name not in DRIVERS or Journal.exists(journal_folder(root, name)) or not _populated(home):
             continue
-        if ours or all(os.path.isdir(os.path.join(home, one)) for one in ("staging", "trash")):
+        if ours or _is_ours(root, name):
             raise JournalMissing(root=root, found=home)
         raise ForeignStore(root=root, found=f"a populated {name}/")
     return False
+
+
+def _is_ours(root: str, driver: str) -> bool:
+    """Whether a store of ours is, or was, in *root* for that driver: then the folders for its users' own files beside it are ours, too."""
+    if Journal.exists(journal_folder(root, driver)):
+        return True
+    return all(os.path.isdir(os.path.join(root, driver, one)) for one in ("staging", "trash"))
 
 
 def _listing(root: str) -> list[str]:

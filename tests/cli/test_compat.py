@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -382,7 +383,7 @@ def test_a_repair_takes_damaged_and_forgotten_layers_with_their_images(filled: D
     damaged.write_bytes(b"y" * 5000)
     shown = filled("check", "-m", "0")
     assert shown.code == 1
-    assert shown.err.endswith(" layer errors, 0 read-only layer errors, 0 image errors, 0 read-only image errors, 0 container errors\n")
+    assert shown.err.endswith(" layer errors, 0 read-only layer errors, 1 image errors, 0 read-only image errors, 0 container errors\n")
     assert " layer base: file integrity checksum failed\n" in shown.out
     assert " layer stray: layer in lower level storage driver not accounted for\n" in shown.out
     assert " layer on-it: layer not referenced by any images or containers\n" in shown.out
@@ -465,3 +466,41 @@ def test_what_is_wrong_with_a_digest_is_told_as_the_original_does(filled: Door, 
     assert filled("images-by-digest", digest).err == f"{digest}: {why}\n"
     told = f'validating digests for new image: validating image digest "{digest}": {why}\n'
     assert filled("create-image", "-d", digest).err == told
+
+
+def test_what_is_wrong_with_a_layer_is_wrong_with_its_image_and_container(cs: Door, archive: bytes, tmp_path: Path) -> None:
+    cs("import-layer", "-i", "base", stdin=archive)
+    cs("create-image", "-i", "img", "base")
+    cs("create-image", "-i", "whole", "")
+    cs("create-container", "-i", "box", "img")
+    (tmp_path / "graph/vfs/dir/base/new").write_text("x")
+    wrong = " layer base: +/new, layer content modified\n"
+    found = cs("check")
+    assert found.out == f"layer base:\n{wrong}image img:\n{wrong}container box:\n{wrong}"
+    assert found.err == "1 layer errors, 0 read-only layer errors, 1 image errors, 0 read-only image errors, 1 container errors\n"
+    told = [wrong.strip()]
+    assert json.loads(cs("check", "-j").out) == {
+        "Layers": {"base": told}, "ROLayers": {}, "Images": {"img": told}, "ROImages": {}, "Containers": {"box": told}
+    }
+    assert cs("check", "-r").code == 1
+    assert cs("check", "-f").code == 0
+    assert (cs("check").code, cs("containers").out, cs("images").out, cs("layers").out) == (0, "", "whole\n", "")
+
+
+def test_one_root_holds_stores_of_several_drivers_with_the_folders_of_their_users(cs: Door, tmp_path: Path) -> None:
+    cs("create-image", "-i", "img", "-n", "app", "")
+    cs("create-container", "-i", "box", "app")
+    cs("get-image-dir", "app")
+    cs("get-container-dir", "box")
+    other = ["--graph", str(tmp_path / "graph"), "--run", str(tmp_path / "run"), "-s", "overlay"]
+    assert cs("create-layer", "-i", "one", where=other).out == "one\n"
+    assert (cs("layers", where=other).out, cs("images", "-q").out) == ("one\n", "img\n")
+
+
+def test_a_store_without_its_journal_is_not_called_somebody_elses_for_the_folders_it_made(cs: Door, archive: bytes, tmp_path: Path) -> None:
+    cs("import-layer", "-i", "base", stdin=archive)
+    cs("create-container", "-i", "box", "")
+    cs("get-container-dir", "box")
+    cs("delete-container", "box")
+    shutil.rmtree(tmp_path / "graph/vfs-layerlog")
+    assert "the journal of" in cs("layers").out

@@ -267,3 +267,17 @@ def test_what_went_and_came_back_as_it_was_is_no_difference_to_people(filled: Do
     filled("delete-image", "app:1")
     filled("restore", "app:1")
     assert filled("diff-state", str(at)).out == "0 differences, +0 B\n"
+
+
+@pytest.mark.parametrize("command", ["metadata", "layer", "image", "container", "inspect", "exists", "get-names", "images", "tree", "ls"])
+def test_a_point_in_time_that_is_none_is_told_as_such(filled: Door, command: str) -> None:
+    words = [command] if command in ("images", "tree", "ls") else [command, "app:1"]
+    for when, why in (("999", "no commit at 999"), ("soonish", "cannot read 'soonish' as a point in time")):
+        shown = filled(*words, "--at", when)
+        assert shown.code
+        assert shown.out == ""
+        assert shown.err.startswith(f"layerlog: {why}")
+
+
+def test_names_of_no_kind_are_not_said_to_be_nobodys(filled: Door) -> None:
+    assert filled("blame", "app:1", "--kind", "picture").err.startswith("layerlog: no kind 'picture'")
