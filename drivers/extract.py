@@ -147,8 +147,6 @@ class Extractor(Deletions):
         target_parent, _, target_base = target.rpartition(b"/")
         if not target_base:
             raise ArchiveEscape(name=shown_name(member.name), why="a hard link to the root", offset=member.offset)
-        if target == name:
-            return  # tar itself accepts a link of a name to itself
         if target in self._absent:
             self._absent.add(name)
             self.attributes.left_out.append((name, "hard link to what was left out"))
@@ -164,6 +162,8 @@ class Extractor(Deletions):
         if stat.S_ISDIR(found.st_mode):
             why = f"cannot unpack {shown_name(member.name)!r}: it is a hard link to the folder {shown_name(member.link)!r}"
             raise InvalidArchive(why=why, offset=member.offset)
+        if target == name:
+            return  # tar itself accepts a link of a name to itself
         try:
             os.link(target_base, base, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:

@@ -70,7 +70,11 @@ class LayerTree:
                 fd = self._folders.get(b"/".join(parts[:there]))
             except (FileNotFoundError, NotADirectoryError):
                 continue
-        shown = self._shown_through(parts[:there])
+        if self._lower is not None:
+            shown = self._shown_through(parts[:there])
+            fd = self._folders.get(b"/".join(parts[:there]))  # those above it were asked for since
+        else:
+            shown = None
         for depth in range(there, len(parts)):
             name = b"/".join(parts[: depth + 1])
             if shown is not None and self._lower is not None:

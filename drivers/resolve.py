@@ -48,24 +48,25 @@ class Folders:
     def get(self, path: bytes) -> int:
         """The folder *path* (cleaned), through symlinks inside the root. The descriptor stays ours.
 
+        It and the one asked for before it stay open until the next call: those not asked for longest are closed first.
         Raises FileNotFoundError, NotADirectoryError, or OSError with ELOOP.
         """
-        fd = self._open.get(path)
+        if not path:
+            return self.root_fd
+        fd = self._open.pop(path, None)
         if fd is None:
-            if not path:
-                return self.root_fd
             fd = self._resolve(path)
             if not self.aliased and self._root is not None:
                 self.aliased = _real_path(fd) != self._root + b"/" + path
-            self._keep(path, fd)
+        self._keep(path, fd)
         return fd
 
     def enter(self, path: bytes, parent: int) -> int:
         """The folder *path*, known to be a real folder in the open folder *parent*."""
-        fd = self._open.get(path)
+        fd = self._open.pop(path, None)
         if fd is None:
             fd = os.open(path.rpartition(b"/")[2], _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
-            self._keep(path, fd)
+        self._keep(path, fd)
         return fd
 
     def _keep(self, path: bytes, fd: int) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from layerlog.eventstore.errors import InvalidArchive
 
 HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
-_SECONDS_MAX = 1 << 60
+_SECONDS_MAX = 1 << 59  # eighteen digits, as many as ``time_ns`` reads: a diff made of it can be read
 REGULAR, HARD_LINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO, GLOBAL = b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"g"
 HEADER_ONLY = frozenset((HARD_LINK, SYMLINK, CHAR, BLOCK_DEVICE, FOLDER, FIFO))
 _XATTR = b"SCHILY.xattr."

@@ -404,6 +404,17 @@ def test_attributes_of_a_parent_are_those_of_its_child(driver: Driver) -> None:
     driver.unmount("b")
 
 
+def test_hard_links_lead_anywhere_among_many_folders(driver: Driver) -> None:
+    """More folders than are kept open: those of a link and of what it leads to are open at once, whichever were used last."""
+    members = [tars.folder(b"t"), tars.file(b"t/f", b"1")]
+    for number in range(300):
+        members += [tars.folder(b"%d" % number), tars.file(b"%d/f" % number, b"2")]
+    links = [b"%d/h" % number for number in (0, 98, 99, 100, 150, 199, 298, 299)]
+    layer(driver, "a", [], *members, *(tars.hard_link(link, b"t/f") for link in links))
+    found = seen(driver, "a")
+    assert {link: found[link.decode()] for link in links} == dict.fromkeys(links, "1")
+
+
 @pytest.mark.parametrize("marker", ["opaque", "deleted"])
 def test_a_deep_tree_can_be_hidden_by_an_archive_that_brings_other_things(driver: Driver, marker: str) -> None:
     """Deeper than the stack of Python and the descriptors of a process would let a recursion go."""

@@ -67,9 +67,15 @@ def through_a_symlink_or_file(layers: list[list[bytes]]) -> bool:
     There the drivers differ on purpose, as those of the original do: an overlay layer is unpacked without a look at the
     layers below it, so the path becomes folders of its own, which hide what was below.
     """
+    layers = [[head for member in layer for head in heads(member)] for layer in layers]
     folders = {name.rpartition(b"/")[0] for layer in layers for name in map(name_of, layer) if b"/" in name}
     parents = {b"/".join(folder.split(b"/")[: depth + 1]) for folder in folders for depth in range(folder.count(b"/") + 1)}
-    return any(kind_of(member) in (b"0", b"2") and name_of(member) in parents for layer in layers for member in layer)
+    return any(kind_of(member) in (b"0", b"1", b"2") and name_of(member) in parents for layer in layers for member in layer)
+
+
+def heads(member: bytes) -> list[bytes]:
+    """Its header; those of a file and of the hard link that comes with it."""
+    return [member[:512], member[1024:]] if len(member) > 1024 else [member[:512]]
 
 
 def name_of(member: bytes) -> bytes:

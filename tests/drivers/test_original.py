@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from layerlog.drivers import tarsplit
+from layerlog.drivers import resolve, tarsplit
 from layerlog.drivers.choose import open_driver, probe
 from layerlog.eventstore.errors import StoreError
 from tests.drivers import corpus, tars
@@ -217,6 +217,14 @@ def test_what_differs_from_the_original_differs_in_nothing_else(name: str, their
         assert ours.tree == original.tree
     if name in SAME_RECORD:
         assert ours.lines == original.lines
+
+
+@pytest.mark.parametrize("name", corpus.FORMS)
+def test_however_few_folders_stay_open_an_archive_is_unpacked_the_same(name: str, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was closed for others while something is made in it would be found by this."""
+    before = seen_by(driver, name)
+    monkeypatch.setattr(resolve, "_OPEN_MAX", 2)
+    assert seen_by(driver, name) == before
 
 
 PLAIN = tars.archive(*[tars.file(b"f%d" % number, bytes([number]) * 3000) for number in range(120)])
