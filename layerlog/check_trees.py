@@ -182,7 +182,7 @@ def _tree(core: Core, chain: list[Row], trees: dict[str, Path]) -> Iterator[Find
         for row in reversed(todo):
             blob = row["contents"]["tar_split"]["blob"]
             with core.blobs_with(blob).open(blob) as record:
-                _fold(expected, _members(reassemble(core.driver, row["id"], record)))
+                _fold(expected, _members(reassemble(core.driver, row["id"], record)), core.driver.name == "overlay")
         trees[layer_id] = expected
         found = {clean(member.name): one for member, one in _linked(_members(driver_diff(core, layer_id, below, [])))}
     except _ThroughLink:
@@ -242,8 +242,11 @@ def _linked(members: Iterator[tarfields.Member], known: Path | None = None) -> I
         yield member, what
 
 
-def _fold(tree: Path, members: Iterator[tarfields.Member]) -> None:
-    """Lay one tar over *tree*: whiteouts hide what was below, a file replaces a folder with all that it held."""
+def _fold(tree: Path, members: Iterator[tarfields.Member], marks: bool) -> None:
+    """Lay one tar over *tree*: whiteouts hide what was below, a file replaces a folder with all that it held.
+
+    *marks*: a character device 0:0 is one too, whoever made it: so the kernel takes it.
+    """
     below = set(tree)
     for member, what in _linked(members, tree):
         path = clean(member.name)
@@ -256,7 +259,10 @@ def _fold(tree: Path, members: Iterator[tarfields.Member]) -> None:
         elif says == whiteouts.NOT_A_WHITEOUT:
             if path in tree and (what.kind != "dir" or tree[path].kind != "dir"):
                 _remove(tree, path, set(tree))
-            tree[path] = what
+            if marks and member.kind == tarfields.CHAR and not (member.major or member.minor):
+                _remove(tree, path, set(tree))
+            else:
+                tree[path] = what
             below.discard(path)
             _fold_parents(tree, folder, below)
 

@@ -112,6 +112,12 @@ FORMS = {
         ]
     ),
     "devices": archive(device(b"null", 1, 3), device(b"sda", 8, 0, b"4"), device(b"big", 4095, 300)),
+    "devices that overlay takes for whiteouts": archive(
+        device(b"zero", 0, 0), device(b"base-file", 0, 0), folder(b"e"), device(b"e/n", 0, 0)
+    ),
+    "a hard link with other attributes than its file": archive(
+        file(b"f", b"1", mode=0o600), header(b"h", b"1", link=b"f", mode=0o4755, uid=7, mtime=5)
+    ),
     "hard links across folders": archive(
         folder(b"a"), file(b"a/f", b"1"), folder(b"b"), hard_link(b"b/g", b"a/f"), hard_link(b"c", b"b/g")
     ),

@@ -55,6 +55,7 @@ DIFFERENT = {
     "an opaque root": "the kernel does not look for the mark there, so the original hides nothing",
     "whiteouts by other spellings": "the original records contents that no file holds, and then cannot give the archive back",
     "an xattr without a value": "the original takes it for none",
+    "a hard link with other attributes than its file": "the original gives them to the file; tar, bsdtar and umoci do not",
     "whiteouts of nothing": "the original leaves devices that hide nothing",
     "AUFS metadata": "the original takes it for whiteouts",
     "a name twice": "the original cannot record such an archive",
