@@ -23,13 +23,13 @@ def check(run: Run) -> int:
     groups = _grouped(found)
     _pass_on(run, groups)
     if run.json:
-        run.out_json({group: {item_id: [str(one) for one in ones] for item_id, ones in items.items()} for group, items in groups.items()})
+        run.out_json({group: {item_id: [_said(one) for one in ones] for item_id, ones in items.items()} for group, items in groups.items()})
     elif run.compat:
         for group, items in groups.items():
             for item_id, ones in items.items():
                 run.out(f"{_TITLES[group]} {item_id}:")
                 for one in ones:
-                    run.out(f" {one}")
+                    run.out(f" {_said(one)}")
     else:
         _tell(run, found)
     if run["repair"] or run["force"]:
@@ -43,13 +43,17 @@ def check(run: Run) -> int:
     return 1
 
 
+def _said(one: Finding) -> str:
+    return f"{'read-only ' if one.read_only else ''}{one}"
+
+
 def _tell(run: Run, found: list[Finding]) -> None:
     """For people: worst first, each with its proof and what to do."""
     from layerlog.cli.views.units import count
     from layerlog.findings import GRADES
 
     for one in sorted(found, key=lambda one: -GRADES.index(one.grade)):
-        run.out(f"{one.grade}: {'read-only ' if one.read_only else ''}{one.message}")
+        run.out(f"{one.grade}: {_said(one)}")
         run.out(f"    {one.proof}")
         run.out(f"    next: {one.command}")
     run.out(f"{count(len(found), 'finding')}" if found else "nothing is wrong")

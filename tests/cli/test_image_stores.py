@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import FrontDoor
 from tests.cli.test_differential import TAR, Pair
 
 if TYPE_CHECKING:
@@ -126,3 +127,21 @@ class TestBeside:
     def test_a_place_that_can_be_no_image_store_is_refused_in_the_original_s_words(self, pair: LentPair, option: str) -> None:
         if pair.driver == "overlay":
             pair.same("--storage-opt", option, "layers")
+
+
+@pytest.mark.parametrize("driver", ["vfs", pytest.param("overlay", marks=pytest.mark.root)])
+def test_findings_in_a_store_that_is_looked_into_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, archive: bytes
+) -> None:
+    there = ["-g", str(tmp_path / "lent"), "-R", str(tmp_path / "lent-run"), "-s", driver]
+    lender = FrontDoor(["containers-storage"], there, monkeypatch)
+    lender("import-layer", "-i", "base", stdin=archive)
+    lender("create-image", "-i", "img", "base")
+    (tmp_path / "file").write_bytes(b"y" * 5000)
+    lender("copy", str(tmp_path / "file"), "base:/g")
+    option = f"{driver}.imagestore={tmp_path / 'lent'}"
+    here = ["-g", str(tmp_path / "own"), "-R", str(tmp_path / "run"), "-s", driver, "--storage-opt", option]
+    cs = FrontDoor(["containers-storage"], here, monkeypatch)
+    wrong = " read-only layer base: file integrity checksum failed\n"
+    assert cs("check").out == f"read-only layer base:\n{wrong}read-only image img:\n{wrong}"
+    assert cs("check", "-r").err == "1 read-only layer errors, 1 read-only image errors, 0 container errors\n"
