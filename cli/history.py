@@ -60,7 +60,7 @@ def why_gone(run: Run) -> int:
     if run.store.exists(asked) and not run.json:
         return _not_gone(run, asked)
     gone = run.store.why_gone(asked)
-    restore = restore_command(run, asked)
+    restore = restore_command(run, *gone.words)
     if run.json:
         run.out_json(_gone_json(gone, restore))
         return 0
@@ -78,9 +78,9 @@ def _not_gone(run: Run, asked: str) -> int:
     return 0
 
 
-def restore_command(run: Run, asked: str) -> str:
-    """What brings *asked* back, exactly."""
-    return same_store(run, "restore", asked)
+def restore_command(run: Run, *words: str) -> str:
+    """What brings it back, exactly."""
+    return same_store(run, "restore", *words)
 
 
 def same_store(run: Run, *command: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from shlex import quote
 
 from layerlog.core import Core
 from layerlog.decide.restoring import thrown as find_thrown
@@ -14,7 +15,7 @@ from layerlog.when import parse_when
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from layerlog.eventstore.rows import Rows
@@ -70,20 +71,24 @@ def _user_name(uid: int) -> str:
 class WhyGone:
     """What removed a thing: the commit, what went with it, and how it comes back."""
 
-    __slots__ = ("can_return", "commit", "id", "kind", "names", "why_not", "with_it")
+    __slots__ = ("can_return", "commit", "id", "kind", "names", "why_not", "with_it", "words")
 
-    def __init__(self, kind: str, id: str, names: list[str], commit: Commit, with_it: list[tuple[str, str]], why_not: str) -> None:
+    def __init__(
+        self, kind: str, id: str, names: list[str], commit: Commit, with_it: list[tuple[str, str]], why_not: str, words: Sequence[str] = ()
+    ) -> None:
         self.kind, self.id, self.names = kind, id, names
         self.commit = commit
         self.with_it = with_it
         """(kind, ID) of everything else the same commit deleted."""
         self.can_return = not why_not
         self.why_not = why_not
+        self.words = tuple(words) or (id,)
+        """What ``restore`` takes to bring back this thing, and no other of the same name or ID."""
 
     @property
     def command(self) -> str:
         """What brings it back; empty when nothing does."""
-        return f"layerlog restore {self.id}" if self.can_return else ""
+        return f"layerlog restore {' '.join(map(quote, self.words))}" if self.can_return else ""
 
     @property
     def sequence(self) -> int:
@@ -137,14 +142,15 @@ class HistoryMethods(Core):
         with self.reading() as rows:
             kind, item_id, sequence = _last_deletion(rows, asked)
             row = trash.get(rows, kind, sequence, item_id)
-            why_not = _why_not(rows, kind, item_id, row)
+            words = _words(rows, asked, row) if row is not None else []
+            why_not = _why_not(rows, kind, item_id, row, words)
         commit = self.commit_at(sequence)
         names = (row or {}).get("row", {}).get("names")
         if names is None:
             was = self.at(sequence - 1)
             names = was.names(item_id, kind) if was.exists(item_id, kind) else []
         also = [(_deleted_kind(event), event["id"]) for event in commit.events if event["type"].endswith("Deleted")]
-        return WhyGone(kind, item_id, list(names), commit, [one for one in also if one != (kind, item_id)], why_not)
+        return WhyGone(kind, item_id, list(names), commit, [one for one in also if one != (kind, item_id)], why_not, words)
 
 
 def _deleted_kind(event: Any) -> str:
@@ -164,16 +170,29 @@ def _last_deletion(rows: Rows, asked: str) -> tuple[str, str, int]:
     return row["kind"], row["id"], row["sequence"]
 
 
-def _why_not(rows: Rows, kind: str, item_id: str, row: dict[str, Any] | None) -> str:
+def _words(rows: Rows, asked: str, row: dict[str, Any]) -> list[str]:
+    """The word that was asked, or the ID, and the kind where needed: what means the thing of *row* to ``restore``; empty: none does."""
+    for words in ([asked], [asked, "--kind", row["kind"]], [row["id"]], [row["id"], "--kind", row["kind"]]):
+        try:
+            if find_thrown(rows, words[0], row["kind"] if len(words) > 1 else None) == row:
+                return words
+        except NotInTrash:
+            continue
+    return []
+
+
+def _why_not(rows: Rows, kind: str, item_id: str, row: dict[str, Any] | None, words: list[str]) -> str:
     """Why it cannot come back; empty when it can."""
     if get(rows.own, kind, item_id) is not None:
         return "it came back, and is here"
     if row is None or not row["kept"]:
         return "its contents were freed"
+    if not words:
+        return f"another {kind} of that ID was deleted after it, and comes back first"
     from layerlog.decide.restoring import restore
 
     try:
-        restore(rows, item_id, kind)
+        restore(rows, words[0], kind)
     except StoreError as refused:
         return str(refused)
     return ""

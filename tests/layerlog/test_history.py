@@ -128,3 +128,27 @@ def test_a_day_begins_at_local_midnight(monkeypatch: pytest.MonkeyPatch) -> None
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_what_is_to_bring_a_thing_back_brings_that_one(store: Store) -> None:
+    """One name may stand for a thing of each kind, one ID too."""
+    store.create_image(id="same", names=["app"])
+    store.create_container("", id="same", names=["app"])
+    store.delete_container("same")
+    store.delete_image("same")
+    gone = store.why_gone("app")
+    assert (gone.kind, gone.words) == ("image", ("app", "--kind", "image"))
+    assert gone.command == "layerlog restore app --kind image"
+    assert store.restore(gone.words[0], gone.words[2]).kind == "image"
+    assert store.containers() == []
+
+
+def test_of_two_of_one_id_the_later_one_comes_back_first(store: Store) -> None:
+    store.create_image(id="x", names=["first"])
+    store.delete_image("x")
+    store.create_image(id="x", names=["second"])
+    store.delete_image("x")
+    first, second = store.why_gone("first"), store.why_gone("second")
+    assert (first.can_return, first.words) == (True, ("first",))
+    assert (second.can_return, second.words) == (True, ("second",))
+    assert store.restore("first").names == ["first"]
