@@ -14,7 +14,7 @@ from layerlog.drivers import changes as changed
 from layerlog.drivers import whiteouts
 from layerlog.drivers.resolve import open_file_at
 from layerlog.drivers.trees import Locator
-from layerlog.eventstore.errors import InvalidMappings
+from layerlog.eventstore.errors import InvalidMappings, NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,10 @@ class DiffWriter:
         self._links: dict[tuple[int, int], bytes] = {}
 
     def run(self, changes: Iterable[changed.Change]) -> Iterator[bytes]:
-        """Pieces of the tar, its end included. Raises OSError."""
+        """Pieces of the tar, its end included.
+
+        Raises OSError, and NotSupported at a file that a program called ``.wh.…``: in a tar that deletes others.
+        """
         locator = Locator(self._view)
         small: list[bytes] = []
         pending = 0
@@ -139,6 +142,9 @@ class DiffWriter:
     def _one(self, locator: Locator, change: changed.Change) -> Iterator[bytes]:
         path = change.path.lstrip(b"/")
         parent, _, base = path.rpartition(b"/")
+        if base.startswith(whiteouts.PREFIX):
+            why = "by its name it would delete another one; rename or remove it"
+            raise NotSupported(f"no diff can have the file {os.fsdecode(path)!r}: {why}")
         if change.node is None:
             yield header(Entry((parent + b"/" if parent else b"") + whiteouts.PREFIX + base, b"0"))
             return

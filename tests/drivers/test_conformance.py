@@ -14,7 +14,7 @@ import pytest
 from layerlog.drivers import durable, tarsplit
 from layerlog.drivers.changes import ADD, DELETE, MODIFY
 from layerlog.drivers.driver import IDMap, MountOptions
-from layerlog.eventstore.errors import ContentsDamaged, DriverError, InvalidArchive, InvalidMappings
+from layerlog.eventstore.errors import ContentsDamaged, DriverError, InvalidArchive, InvalidMappings, NotSupported
 from tests.drivers import tars
 from tests.drivers.tars import contents, tree
 
@@ -402,6 +402,19 @@ def test_attributes_of_a_parent_are_those_of_its_child(driver: Driver) -> None:
     assert os.getxattr(root + "/d/f", "user.k") == b"v"
     assert tree(root)["d"][1] == 0o2751
     driver.unmount("b")
+
+
+def test_a_diff_never_has_a_file_whose_name_would_delete_another(driver: Driver) -> None:
+    layer(driver, "a", [], tars.folder(b"d"), tars.file(b"d/f", b"1"))
+    driver.create("c", ["a"])
+    root = driver.mount("c", ["a"], MountOptions())
+    with open(root + "/d/.wh.f", "w") as file:
+        file.write("x")
+    with pytest.raises(NotSupported, match=r"'d/\.wh\.f'"):
+        list(driver.diff("c", ["a"]))
+    os.unlink(root + "/d/.wh.f")
+    assert list(driver.diff("c", ["a"]))
+    driver.unmount("c")
 
 
 def test_hard_links_lead_anywhere_among_many_folders(driver: Driver) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -13,7 +14,7 @@ import pytest
 
 from layerlog import image_targets
 from layerlog.drivers import tarstream
-from layerlog.eventstore.errors import ContentsDamaged, ImageUnknown, InvalidRequest, StoreError
+from layerlog.eventstore.errors import ContentsDamaged, ImageUnknown, InvalidRequest, NotSupported, StoreError
 from layerlog.images_in import Quiet
 from tests.layerlog.builders import BASE, LAYER, TOP, Layout, image_of, tar
 
@@ -198,6 +199,23 @@ def test_a_committed_container_can_be_saved(open_store: OpenStore, tmp_path: Pat
     assert other.load(str(tmp_path / "out")).id == image.id
     assert Path(other.mount("made:1", read_only=True), "made").read_text() == "here"
     other.unmount("made:1")
+
+
+@pytest.mark.parametrize("name", ["etc/.wh.motd", ".wh..wh..opq"])
+def test_a_file_whose_name_deletes_others_in_an_image_is_not_committed_but_named(store: Store, tmp_path: Path, name: str) -> None:
+    store.load(Layout(BASE).write(tmp_path / "layout"))
+    container = store.create_container("built:1")
+    root = store.mount(container.id)
+    Path(root, name).write_text("by a program of the container")
+    before = store.sequence, len(store.layers())
+    with pytest.raises(NotSupported, match=re.escape(name)):
+        store.commit_container(container.id, name="made:1")
+    assert (store.sequence, len(store.layers())) == before
+    os.unlink(os.path.join(root, name))
+    image = store.commit_container(container.id, name="made:1")
+    assert Path(store.mount(image.id, read_only=True), "etc/motd").read_bytes() == b"hello\n"
+    store.unmount(image.id)
+    store.unmount(container.id)
 
 
 def test_a_read_only_store_can_save(open_store: OpenStore, tmp_path: Path) -> None:
