@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from layerlog import change, oci
 from layerlog.blob_keeping import putting
-from layerlog.contents import Filled, apply_to, ensure_created
+from layerlog.contents import Filled, apply_to, ensure_created, give_owners
 from layerlog.decide import layers as decide
 from layerlog.eventstore.errors import BlobMissing, DigestMismatch, LayerMounted, LayerUnknown, StoreError
 from layerlog.findings import CONTENT, MISSING
@@ -191,6 +191,7 @@ def refill(core: Core, layer_id: str, open_stream: Callable[[], IO[bytes] | None
             if _is_rotten(core, record := row["contents"].get("tar_split", {}).get("blob", "")):
                 _lose(core, record)  # an equal one would be taken for whole
             staged = core.driver.stage(layer_id, chain)
+            give_owners(staged, core.layer_row(chain[0]) if chain else None, row)
             stream = open_stream()
             if stream is None:
                 raise BlobMissing(digest=wanted)

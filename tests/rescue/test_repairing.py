@@ -14,6 +14,7 @@ from layerlog import Store
 from layerlog.cli.main import main
 from layerlog.eventstore.errors import InvalidArchive, InvalidImage
 from layerlog.repairing import plan_repair
+from tests.drivers import tars
 from tests.layerlog.test_other_programs import skopeo
 from tests.rescue import world
 from tests.rescue.test_damage import follow, listing, state
@@ -101,3 +102,16 @@ def test_what_is_no_source_is_refused_and_nothing_changes(broken: world.Broken, 
     assert {name: data for name, data in listing(broken.root).items() if os.path.basename(name) != "position"} == {
         name: data for name, data in before.items() if os.path.basename(name) != "position"
     }
+
+
+@pytest.mark.root
+def test_a_layer_with_id_maps_gets_its_own_owners_again(tmp_path: Path) -> None:
+    maps = [{"container_id": 0, "host_id": 100000, "size": 65536}]
+    with Store(tmp_path / "store", driver="vfs") as store:
+        store.import_layer(tars.stream(tars.folder(b"d", uid=3), tars.file(b"d/f", b"1", uid=5)), id="base")
+        store.import_layer(tars.stream(tars.file(b"d/n", b"2", uid=7)), "base", id="mapped", uid_map=maps, gid_map=maps)
+        root = Path(store.driver.path("mapped"))
+        (root / "d/n").chmod(0o600)
+        plan_repair(store, [], []).carry_out(store)
+        assert [(root / name).stat().st_uid for name in ("", "d", "d/f", "d/n")] == [100000, 100003, 100005, 100007]
+        assert list(store.check()) == []
