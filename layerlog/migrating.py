@@ -19,9 +19,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from layerlog import change
+from layerlog.contents import driver_diff, give_owners
 from layerlog.decide import migrating as decide
 from layerlog.drivers import durable
 from layerlog.drivers.choose import NAMES, open_driver
+from layerlog.drivers.idmaps import FIELDS
 from layerlog.drivers.tarsplit import reassemble
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import Conflict, ContentsDamaged, InUse, InvalidRequest, NotSupported, StoreError
@@ -118,14 +120,23 @@ def _again(core: Core, driver: Driver, row: Row) -> tuple[int, bool]:
     """Make one layer in the new driver, durable and verified; what it was a copy of."""
     layer_id, chain = row["id"], core.chain(row["id"])
     state = (row["generation"], "opened" in row)
+    over = core.layer_row(chain[0]) if chain else None
+    mapped = any(one.get(field) for one in (row, over or {}) for field in FIELDS)
     if "contents" not in row and "opened" not in row:
-        driver.create(layer_id, chain)
+        if not mapped:
+            driver.create(layer_id, chain)
+            return state
+        staged = driver.stage(layer_id, chain)
+        give_owners(staged, over, row)
+        staged.close()
+        driver.place(layer_id)
         return state
     record, wanted = row.get("contents", {}).get("tar_split"), row.get("contents", {}).get("diff_digest", "")
     whole = record is not None and "opened" not in row and row["generation"] in (0, row.get("anew"))
-    blocks = _tar_of(core, core.driver, row) if whole else core.driver.diff(layer_id, chain)
+    blocks = _tar_of(core, core.driver, row) if whole else _diff_of(core, row, chain, mapped)
     staged = driver.stage(layer_id, chain)
     try:
+        give_owners(staged, over, row)
         applied = staged.apply(Blocks(blocks))  # type: ignore[arg-type] # read is all that is used
         if whole and applied.diff_digest != wanted:
             raise ContentsDamaged(layer_id=layer_id, path=core.driver.path(layer_id), why=f"its tar is {applied.diff_digest}, not {wanted}")
@@ -140,6 +151,11 @@ def _again(core: Core, driver: Driver, row: Row) -> tuple[int, bool]:
         if f"sha256:{found.hexdigest()}" != wanted:
             raise ContentsDamaged(layer_id=layer_id, path=driver.path(layer_id), why="the copy does not give the same tar")
     return state
+
+
+def _diff_of(core: Core, row: Row, chain: list[str], mapped: bool) -> Iterator[bytes]:
+    """What a layer holds now; with the owners inside it where it or its parent has ID maps, which are applied to it again."""
+    return driver_diff(core, row["id"], chain, None) if mapped else core.driver.diff(row["id"], chain)
 
 
 def _tar_of(core: Core, driver: Driver, row: Row) -> Iterator[bytes]:

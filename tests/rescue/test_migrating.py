@@ -20,6 +20,7 @@ from layerlog.eventstore.errors import Conflict, ContentsDamaged, InvalidRequest
 from layerlog.migrating import migrate
 from layerlog.recovery import StoreMigrated
 from tests.crash import children, seams
+from tests.drivers import tars
 from tests.file_systems import btrfs_folder
 from tests.layerlog.litter import left_behind
 from tests.rescue import world
@@ -104,6 +105,31 @@ def test_everything_is_there_in_the_other_driver(prepared: tuple[Path, str, str]
         store.empty_trash()
         assert left_behind(store) == []
     assert sorted(name for name in os.listdir(place / "store") if name.startswith(old)) == []
+
+
+def test_layers_with_id_maps_keep_their_owners(tmp_path: Path) -> None:
+    maps: Any = [{"container_id": 0, "host_id": 100000, "size": 65536}]
+    with Store(tmp_path / "store", tmp_path / "run", "vfs", options=["sync=none"]) as store:
+        store.import_layer(tars.stream(tars.folder(b"d", uid=3), tars.file(b"d/f", b"1", uid=5), tars.file(b"g", b"1")), id="base")
+        for name in ("imported", "written"):
+            store.import_layer(tars.stream(tars.file(b"d/n", b"22", uid=7)), "base", id=name, uid_map=maps, gid_map=maps)
+        store.create_layer("base", id="empty", uid_map=maps, gid_map=maps)
+        Path(store.mount("written"), "g").write_text("333")
+        store.unmount("written")
+        before = {name: owners(store, name) for name in ("base", "imported", "written", "empty")}
+        assert {owner // 100000 for owner in before["imported"].values()} == {1}
+        migrate(store, "overlay")
+    with Store(tmp_path / "store", tmp_path / "run") as store:
+        assert {name: owners(store, name) for name in before} == before
+        assert [finding.id for finding in store.check()] == ["written"], "what was written through the mount, and nothing else"
+
+
+def owners(store: Store, layer_id: str) -> dict[str, int]:
+    root = Path(store.mount(layer_id))
+    try:
+        return {str(path.relative_to(root)): path.lstat().st_uid for path in root.rglob("*")}
+    finally:
+        store.unmount(layer_id)
 
 
 def test_a_damaged_layer_stops_it_and_nothing_is_left(prepared: tuple[Path, str, str], place: Path) -> None:
