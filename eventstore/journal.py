@@ -70,8 +70,9 @@ class Journal(Reader):
     @staticmethod
     def exists(folder: str) -> bool:
         """Whether there is a journal in *folder*: at least one segment."""
+        below = os.path.join(folder, SEGMENTS)
         try:
-            return bool(segments.listing(os.path.join(folder, SEGMENTS)))
+            return any(os.path.isfile(os.path.join(below, name)) for _, _, name in segments.listing(below))
         except (FileNotFoundError, NotADirectoryError):
             return False
 

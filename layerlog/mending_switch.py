@@ -162,6 +162,7 @@ def _publish(folder: str) -> None:
     """The position there is of the other journal: the end is found anew. Under the writer lock; else whoever writes next does this."""
     journal = Journal.open(folder, read_only=True)
     try:
+        disk.make_way(os.path.join(folder, POSITION))
         published = PositionFile(os.path.join(folder, POSITION), journal.id, read_only=False)
         published.publish(journal.position)
         published.close()
