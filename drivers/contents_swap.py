@@ -42,9 +42,27 @@ def swap_contents(staging: str, layer: str) -> None:
         found = os.stat(coming)
         _move_all(coming, upper)
         os.chown(upper, found.st_uid, found.st_gid)
+        _give_xattrs(coming, upper)
         os.chmod(upper, stat.S_IMODE(found.st_mode))
         os.utime(upper, ns=(found.st_atime_ns, found.st_mtime_ns))
     durable.remove_tree(staging)
+
+
+def _give_xattrs(source: str, target: str) -> None:
+    """All but overlay's own, which tell the kernel of the folder that stays."""
+    from layerlog.drivers.changes import open_xattrs
+
+    fds = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for folder in (source, target)]
+    try:
+        wanted, there = map(open_xattrs, fds)
+        for key in there.keys() - wanted.keys():
+            os.removexattr(fds[1], key)
+        for key, value in wanted.items():
+            if there.get(key) != value:
+                os.setxattr(fds[1], key, value)
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 def _move_all(source: str, target: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from layerlog import Store
 from layerlog.drivers import durable
 from layerlog.drivers.contents_swap import begun, swap_contents
 from layerlog.drivers.overlay import Overlay
+from tests.drivers import tars
 from tests.layerlog.builders import tar
 
 
@@ -106,3 +108,18 @@ def test_a_diff_applied_to_a_mounted_layer_is_seen_in_the_mount(tmp_path: Path) 
         assert (mounted / "one").read_bytes() == b"2"
         store.shutdown(force=True)
         assert list(store.check()) == []
+
+
+@pytest.mark.root
+def test_the_root_of_a_mounted_layer_gets_the_xattrs_of_the_diff(tmp_path: Path) -> None:
+    def root_with(name: bytes) -> io.BytesIO:
+        return tars.stream(tars.pax({b"SCHILY.xattr.user." + name: b"1"}) + tars.folder(b"./", 0o711))
+
+    with Store(tmp_path / "root", tmp_path / "run", "overlay", options=["sync=none"]) as store:
+        store.import_layer(root_with(b"old"), id="a")
+        merged = store.mount("a")
+        store.apply_diff("a", root_with(b"new"))
+        store.unmount("a")
+        merged = store.mount("a")
+        assert [key for key in os.listxattr(merged) if key.startswith("user.")] == ["user.new"]
+        store.unmount("a")
