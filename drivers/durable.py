@@ -223,9 +223,9 @@ class SyncScope:
         return self.mode != "none" and syscalls.file_system_type(self._fd) in _SYNCFS_TRUSTED and _kernel_reports()
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1  # in this order: whatever interrupts us, it is not closed twice
+        if fd >= 0:
+            os.close(fd)
 
     def __del__(self) -> None:
         if hasattr(self, "_fd"):

@@ -245,9 +245,9 @@ class Locator:
         return self._fd
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd, self._at = -1, None
+        fd, self._fd, self._at = self._fd, -1, None
+        if fd >= 0:
+            os.close(fd)
 
 
 def is_opaque(fd: int) -> bool:

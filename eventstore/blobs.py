@@ -199,9 +199,9 @@ class BlobWriter:
 
     def close(self) -> None:
         """Remove what was not finished."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
         if self._aside:
             disk.unlink(self._aside)
             self._aside = ""

@@ -155,9 +155,9 @@ class Follower:
         if observer is not None:
             observer.stop()
             observer.join()
-        if self._held[1] >= 0:
-            os.close(self._held[1])
-            self._held = (0, -1)
+        (_, fd), self._held = self._held, (0, -1)
+        if fd >= 0:
+            os.close(fd)
         self._journal.close()
 
     def __enter__(self) -> Follower:

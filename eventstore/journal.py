@@ -113,11 +113,14 @@ class Journal(Reader):
     def close(self) -> None:
         """Close all files; also what a forked child does, since it never unlocks."""
         super().close()
-        if self._tail_fd >= 0:
-            os.close(self._tail_fd)
-            self._tail_fd = -1
+        self._close_tail()
         if self._lock is not None:
             self._lock.close()
+
+    def _close_tail(self) -> None:
+        fd, self._tail_fd = self._tail_fd, -1  # in this order: whatever interrupts us, it is not closed twice
+        if fd >= 0:
+            os.close(fd)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -233,9 +236,7 @@ class Journal(Reader):
     def _use_tail(self) -> None:
         """Have the segment of ``position`` open for writing."""
         if self._tail is None or self._tail.number != self.position.segment or self._tail_fd < 0:
-            if self._tail_fd >= 0:
-                os.close(self._tail_fd)
-                self._tail_fd = -1
+            self._close_tail()
             self._tail = self.segment(self.position.segment)
             self._tail_fd = disk.open_to_write(self._tail.path)
             self._tail_bytes = min(self._tail.size, os.fstat(self._tail_fd).st_size)

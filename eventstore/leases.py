@@ -36,11 +36,12 @@ class Lease:
 
     __slots__ = ("id", "path", "_before", "_fd", "__weakref__")
 
-    def __init__(self, lease_id: str, path: str, fd: int, before: dict[str, Any]) -> None:
+    def __init__(self, lease_id: str, path: str) -> None:
+        """Made by ``Leases.take``, which gives it its descriptor: from then on that is nobody else's to close."""
         self.id = lease_id
         self.path = path
-        self._before = before
-        self._fd = fd
+        self._before: dict[str, Any] = {}
+        self._fd = -1
         _held.add(self)
 
     def before(self) -> dict[str, Any]:
@@ -82,7 +83,7 @@ class Lease:
 
     def release(self) -> None:
         """Let go; the file goes with its last holder. Does nothing the second time."""
-        fd, self._fd = self._fd, -1
+        fd = self._fd
         if fd < 0:
             return
         try:
@@ -92,13 +93,19 @@ class Lease:
         except DiskError:
             return  # the file stays as a dead lease that names nothing undone; the next to meet it removes it
         finally:
+            self._fd = -1
             os.close(fd)
 
     def abandon(self) -> None:
         """Close without removing the file: it becomes a dead lease, for recovery to settle."""
-        fd, self._fd = self._fd, -1
+        fd, self._fd = self._fd, -1  # in this order: whatever interrupts us, it is not closed twice
         if fd >= 0:
             os.close(fd)
+
+    def __del__(self) -> None:
+        """Who was interrupted before it could let go holds it no longer: it is a dead lease."""
+        if hasattr(self, "_fd"):
+            self.abandon()
 
     def __enter__(self) -> Lease:
         return self
@@ -121,25 +128,26 @@ class Leases:
         note = {**(note or {}), **({SHARED: True} if shared else {})}
         path = os.path.join(self.folder, lease_id)
         self._wait_for_room(lease_id, shared, wait)
+        lease = Lease(lease_id, path)
         while True:
             try:
-                fd = self._open(path)
+                fd = lease._fd = self._open(path)
             except DiskError as full:
                 if full.errno not in disk.NO_ROOM:
                     raise
-                return self._take_in_room(lease_id, path, shared, wait)
+                return self._take_in_room(lease, shared, wait)
             try:
                 if not ofd.lock(fd, shared=shared, wait=wait):
                     raise InUse(id=lease_id, holder=describe(_read_note(fd)))
                 if _is_named(fd, path):
-                    lease = Lease(lease_id, path, fd, _read_note(fd))
+                    lease._before = _read_note(fd)
                     if not lease.before():  # else it says what is to be settled, until that is done
                         _write_note(fd, note)
                     return lease
             except BaseException:
-                os.close(fd)
+                lease.abandon()
                 raise
-            os.close(fd)  # its last holder removed it between our open and our lock
+            lease.abandon()  # its last holder removed it between our open and our lock
 
     def _open(self, path: str) -> int:
         try:
@@ -151,21 +159,22 @@ class Leases:
             os.close(disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT))
             return disk.open_to_write(path, os.O_CREAT)
 
-    def _take_in_room(self, lease_id: str, path: str, shared: bool, wait: bool) -> Lease:
+    def _take_in_room(self, lease: Lease, shared: bool, wait: bool) -> Lease:
         """On a disk too full for one more file: a byte of a file that is there stands for the ID.
 
         Excludes as well as the file would, but tells nothing when its holder dies: what was half done is then found
         after the next boot, or by ``gc``. Since a delete must work with no byte free.
         """
-        fd = disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT)  # whoever made the folder may not have come to that
+        # It is made where it is missing: whoever made the folder may not have come to that.
+        fd = lease._fd = disk.open_to_write(os.path.join(self.folder, ROOM), os.O_CREAT)
         try:
-            held = ofd.lock_byte(fd, _byte_of(lease_id), shared=shared, wait=wait)
-            if not held or (os.path.exists(path) and not wait):
-                raise InUse(id=lease_id, holder="another process")
+            held = ofd.lock_byte(fd, _byte_of(lease.id), shared=shared, wait=wait)
+            if not held or (os.path.exists(lease.path) and not wait):
+                raise InUse(id=lease.id, holder="another process")
         except BaseException:
-            os.close(fd)
+            lease.abandon()
             raise
-        return Lease(lease_id, path, fd, {})
+        return lease
 
     def _wait_for_room(self, lease_id: str, shared: bool, wait: bool) -> None:
         """Whoever could not make a file holds a byte: not a lease for us until it is let go."""

@@ -31,9 +31,9 @@ class FileLock:
 
     def close(self) -> None:
         """Close the file, which drops the lock unless a forked process shares it."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> FileLock:
         try:

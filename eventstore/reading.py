@@ -53,9 +53,8 @@ class Reader:
 
     def close(self) -> None:
         """Close all files."""
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
+        while self._fds:
+            os.close(self._fds.popitem()[1])
         if self._file is not None:
             self._file.close()
 

@@ -109,16 +109,18 @@ class RunWriter:
         )
         body += bytes(FOOTER_BYTES - HEAD.size - len(body))
         disk.write_all(self._fd, b"".join(parts) + HEAD.pack(MAGIC, crc32(body)) + body)
-        os.close(self._fd)
-        self._fd = -1
+        self._close()
         disk.rename(self._aside, self.path)
 
     def drop(self) -> None:
         """Give up: nothing is left."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._close()
         disk.unlink(self._aside)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def merged(runs: Sequence[Run], *, is_first: bool) -> Iterator[tuple[list[bytes], list[bytes]]]:

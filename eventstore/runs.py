@@ -70,9 +70,9 @@ class Run:
         self._blocks: dict[int, Block] = {}
 
     def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def get(self, key: bytes, probe: int) -> bytes:
         """The JSON of a row, ``null`` if these commits deleted it, MISSING if they left it alone. *probe*: CRC-32 of the key.

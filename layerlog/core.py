@@ -271,20 +271,27 @@ class Core(View):
         note = {"doing": doing, **self.holder_note()}
         held: dict[str, bool] = self.lazy.held.__dict__
         assert not wait or item_id not in held or (shared and held[item_id]), f"{doing}: this thread would wait for itself ({item_id})"
-        lease = self.leases.take(item_id, note, shared=shared, wait=wait)
-        if lease.before():
-            from layerlog.taking_over import taken_over
-
-            lease = taken_over(self, lease, note, shared, wait)
         before = held.get(item_id)
-        held[item_id] = shared
+        lease = self.leases.take(item_id, note, shared=shared, wait=wait)
         try:
+            if lease.before():
+                from layerlog.taking_over import taken_over
+
+                try:
+                    lease = taken_over(self, lease, note, shared, wait)
+                except BaseException:
+                    lease.abandon()
+                    raise
+            held[item_id] = shared
             yield lease
         finally:
-            held.pop(item_id)
-            if before is not None:
-                held[item_id] = before
-            lease.release()
+            try:
+                if before is None:
+                    held.pop(item_id, None)
+                else:
+                    held[item_id] = before
+            finally:
+                lease.release()
 
     def after_failure(self, lease: Lease, error: BaseException, note: Row | None = None) -> None:
         """Settle the ID of an operation that failed with *error* (recovery.py)."""
