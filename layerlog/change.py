@@ -12,7 +12,7 @@ from contextlib import ExitStack, nullcontext
 
 from layerlog.blob_keeping import blobs_in, copy_up, putting
 from layerlog.decide.common import UNKNOWN, unchanged_since
-from layerlog.eventstore.errors import BlobMissing, StoreError
+from layerlog.eventstore.errors import BlobMissing, NotSupported, StoreError
 from layerlog.projections.items import get
 from layerlog.projections.keys import key
 from layerlog.projections.trash import entry_name
@@ -100,6 +100,10 @@ def _both_halves(core: Core, leaving: bool) -> AbstractContextManager[object]:
 
 def _commit(core: Core, decide: Decide, what: str, reserve: bool) -> Committed:
     terms = core.terms
+    if terms.expected is not None and terms.planned_elsewhere:
+        raise NotSupported(
+            "this changes what has a journal of its own, and the plan names a commit of the root's: make the change without it"
+        )
 
     def decide_checked(rows: Rows) -> list[Any]:
         events = decide(rows)

@@ -44,10 +44,18 @@ RETENTION_SECONDS = 24 * 3600.0
 class Terms:
     """On what terms the changes of one Store are made: who asks, why, once only, planned on which state."""
 
-    __slots__ = ("envelope", "expected", "key")
+    __slots__ = ("envelope", "expected", "key", "planned_elsewhere")
 
     def __init__(self, envelope: dict[str, Any], key: str | None = None, expected: int | None = None) -> None:
         self.envelope, self.key, self.expected = envelope, key, expected
+        self.planned_elsewhere = False
+        """``expected`` is a commit of another journal than the one that is changed on these terms."""
+
+    def of_other_half(self) -> Terms:
+        """The same for a half of the store that has a journal of its own."""
+        other = Terms(self.envelope, self.key, self.expected)
+        other.planned_elsewhere = True
+        return other
 
 
 class Lazy:
@@ -234,6 +242,7 @@ class Core(View):
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.terms = Terms({**self.terms.envelope, **changed}, self.terms.key, self.terms.expected)
+        other.terms.planned_elsewhere = self.terms.planned_elsewhere
         return other
 
     def plainly(self) -> Self:

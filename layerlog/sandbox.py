@@ -15,6 +15,7 @@ from layerlog.eventstore.errors import LayerUnknown
 from layerlog.eventstore.ids import new_id
 from layerlog.mounting import MountMethods
 from layerlog.projections import layers as layer_rows
+from layerlog.projections.items import get
 from layerlog.records import Container, Image, Layer, Record
 from layerlog.recovery import SANDBOX_LEASE
 
@@ -123,7 +124,8 @@ class SandboxMethods(MountMethods):
     def _made_for(self, wanted: str) -> Layer | None:
         with self.reading() as rows:
             layer_id = layer_rows.made_for(rows, wanted)
-        return self.layer(layer_id) if layer_id else None
+            row = get(rows, "layer", layer_id) if layer_id else None
+        return Layer(row) if row is not None else None
 
     def _base_layer(self, base: str | Record) -> str:
         """ID of a layer, or of an image's top layer."""

@@ -58,6 +58,7 @@ class SplitStore(Store):
         except BaseException:
             self.close()
             raise
+        self.images_half.terms = self.images_half.terms.of_other_half()
         self.join(self.images_half, images_there=True)
         self.images_half.join(self)
 
@@ -68,6 +69,12 @@ class SplitStore(Store):
         other = super().given(**terms)
         assert isinstance(other, SplitStore)
         other.images_half = self.images_half.given(**terms)
+        return other
+
+    def plainly(self) -> SplitStore:
+        other = super().plainly()
+        if other is not self:
+            other.images_half = self.images_half.plainly()
         return other
 
     def close(self) -> None:

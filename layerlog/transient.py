@@ -42,7 +42,7 @@ class RunHalf(Store):
         """The half that shares everything with *main* but the ledger and the place of big data."""
         half = object.__new__(cls)
         half.__dict__.update(main.__dict__)
-        half.main, half.ledger = main, main.run_ledger
+        half.main, half.ledger, half.terms = main, main.run_ledger, main.terms.of_other_half()
         half.blobs = Blobs(main.run_folder("blobs"), durable=False)
         half.retention_seconds = 0
         return half
@@ -117,7 +117,13 @@ class TransientMixin(Store):
         other = super().given(**terms)
         assert isinstance(other, TransientMixin)
         other.run_half = self.run_half.on_terms()
-        other.run_half.terms = other.terms
+        other.run_half.terms = other.terms.of_other_half()
+        return other
+
+    def plainly(self) -> Any:
+        other = super().plainly()
+        if other is not self:
+            other.run_half = self.run_half.plainly()
         return other
 
     @property

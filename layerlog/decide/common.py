@@ -15,7 +15,7 @@ from layerlog.eventstore.errors import (
     StaleVersion,
 )
 from layerlog.projections import containers
-from layerlog.projections.items import Row, find, get, holder
+from layerlog.projections.items import Row, every, find, get, holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,8 +86,18 @@ def event(type_: str, **fields: Any) -> Any:
 def unchanged_since(rows: Rows, events: list[Any], expected: int) -> None:
     """Raise StaleVersion if anything that *events* touch was changed after commit *expected*."""
     for found in events:
+        if found["type"] == "StoreWiped":
+            for kind in KINDS:
+                for row in every(rows.own, kind):
+                    _unchanged(kind, row, expected)
+            continue
         kinds = [found["kind"]] if "kind" in found else [kind for kind in KINDS if found["type"].lower().startswith(kind)]
         for kind in kinds:
-            row = get(rows.own, kind, found["id"])
-            if row is not None and row["changed"] > expected:
-                raise StaleVersion(expected=expected, found=row["changed"], what=f"{kind} {found['id']}")
+            own = get(rows.own, kind, found["id"])
+            if own is not None:
+                _unchanged(kind, own, expected)
+
+
+def _unchanged(kind: str, row: Row, expected: int) -> None:
+    if row["changed"] > expected:
+        raise StaleVersion(expected=expected, found=row["changed"], what=f"{kind} {row['id']}")

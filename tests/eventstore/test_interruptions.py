@@ -180,7 +180,9 @@ def test_who_is_interrupted_while_another_thread_writes_its_change_goes_on_when_
         gather = ledger._group.gather
 
         def gather_both(batch: list[Any]) -> None:
-            while not ledger._group._queue:
+            for _ in range(PATIENCE * 1000):
+                if ledger._group._queue:
+                    break
                 gathered.wait(0.001)
             gather(batch)
 

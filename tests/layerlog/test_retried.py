@@ -8,15 +8,17 @@ from __future__ import annotations
 import io
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerlog.eventstore.errors import RetryMismatch, StaleVersion
+from layerlog.eventstore.errors import NotSupported, RetryMismatch, StaleVersion
 from tests.layerlog.builders import tar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from layerlog import Store
     from tests.layerlog.conftest import OpenStore
@@ -188,3 +190,57 @@ def test_a_plan_still_holds_for_the_change_itself(store: Store) -> None:
     store.set_metadata(layer.id, "since")
     with pytest.raises(StaleVersion):
         store.given(expected=planned).delete_layer(layer.id)
+
+
+def test_a_wipe_that_was_planned_before_something_was_made_is_refused(store: Store) -> None:
+    planned = store.sequence
+    store.create_layer(names=["since"])
+    with pytest.raises(StaleVersion):
+        store.given(expected=planned).wipe()
+    assert store.exists("since")
+    store.given(expected=store.sequence).wipe()
+
+
+def test_a_plan_holds_for_the_journal_it_was_made_on(open_store: OpenStore, tmp_path: Path) -> None:
+    """Numbers of another journal were compared with it: what had changed since was deleted all the same, or nothing could be."""
+    with open_store("split", image_store=tmp_path / "images") as split:
+        for _ in range(5):
+            split.create_container()
+        image = split.create_image(names=["image"])
+        planned = split.sequence
+        split.set_metadata(image.id, "since")
+        with pytest.raises(NotSupported):
+            split.given(expected=planned).delete_image(image.id)
+        split.given(expected=planned).delete_container(split.containers()[0].id)
+        with split.given(expected=planned, key="job-7").sandbox(image) as box:
+            box.commit(name="made")
+    with open_store("transient", transient=True) as transient:
+        transient.create_layer(names=["layer"])
+        container = transient.create_container()
+        with pytest.raises(NotSupported):
+            transient.given(expected=transient.sequence).delete_container(container.id)
+        transient.given(expected=transient.sequence).delete_layer("layer")
+        transient.delete_container(container.id)
+
+
+def test_a_layer_that_is_deleted_just_as_it_is_found_is_built_or_given_as_it_was(
+    store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(root: str) -> None:
+        with open(os.path.join(root, "file"), "w") as file:
+            file.write("built")
+
+    other, real = open_store(), type(store).reading
+    first = store.layer_for("key", build=build)
+    looks = []
+
+    @contextmanager
+    def reading(self: Store) -> Iterator[Any]:
+        with real(self) as rows:
+            yield rows
+        looks.append(self)
+        if len(looks) == 1:
+            other.delete_layer(first.id)
+
+    monkeypatch.setattr(type(store), "reading", reading)
+    assert store.layer_for("key", build=build).id
