@@ -45,6 +45,7 @@ def swap_contents(staging: str, layer: str) -> None:
         _give_xattrs(coming, upper)
         os.chmod(upper, stat.S_IMODE(found.st_mode))
         os.utime(upper, ns=(found.st_atime_ns, found.st_mtime_ns))
+        durable.sync_folder(upper)  # before what tells to do this again is gone
     durable.remove_tree(staging)
 
 
