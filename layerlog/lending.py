@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 from layerlog.eventstore.blobs import Blobs
-from layerlog.eventstore.errors import InvalidRequest, JournalError
+from layerlog.eventstore.errors import InvalidRequest, JournalError, StoreClosed
 from layerlog.eventstore.genesis import guard, journal_folder
 from layerlog.eventstore.ledger import Ledger
 from layerlog.projections.fold import FOLD_VERSION, fold
@@ -65,6 +66,7 @@ class Lender:
         self.read_only, self.whole = read_only, whole
         self.blobs = Blobs(os.path.join(journal_folder(root, driver), "blobs"))
         self._ledger: Ledger | None = None
+        self._opening = Lock()
         self._store_id = ""
 
     def enter(self, stack: ExitStack) -> Rows | None:
@@ -72,22 +74,26 @@ class Lender:
 
         Opened anew when its journal was replaced under us: a compaction, or a store made again in its place.
         """
-        if self._ledger is not None:
+        ledger = self._ledger
+        if ledger is not None:
             try:
-                return self._marked(stack.enter_context(self._ledger.reading()))
-            except (FileNotFoundError, JournalError):
-                self.close()
-        if not guard(self.root, self.driver):
-            return None
-        self._ledger = Ledger.open(journal_folder(self.root, self.driver), fold, fold_version=FOLD_VERSION, read_only=True)
-        return self._marked(stack.enter_context(self._ledger.reading()))
+                return self._marked(ledger, stack.enter_context(ledger.reading()))
+            except (FileNotFoundError, JournalError, StoreClosed):  # closed: another thread has just found out the same
+                ledger.close()
+        with self._opening:
+            if self._ledger is ledger:
+                self._ledger, self._store_id = None, ""
+                if not guard(self.root, self.driver):
+                    return None
+                self._ledger = Ledger.open(journal_folder(self.root, self.driver), fold, fold_version=FOLD_VERSION, read_only=True)
+            found = self._ledger
+        return self._marked(found, stack.enter_context(found.reading())) if found is not None else None
 
-    def _marked(self, rows: Rows) -> Rows:
-        assert self._ledger is not None
+    def _marked(self, ledger: Ledger, rows: Rows) -> Rows:
         if not self._store_id:
             genesis: dict[str, Any] = rows.get(key("store", "genesis")) or {}
             self._store_id = str(genesis.get("store_id", ""))
-        origin = {"store": self._store_id, "sequence": self._ledger.sequence, "root": self.root}
+        origin = {"store": self._store_id, "sequence": ledger.sequence, "root": self.root}
         mark = {"place": self.place, "borrowed": origin, **({"read_only": True} if self.read_only else {})}
         return Borrowed(rows, mark, whole=self.whole)
 

@@ -131,6 +131,16 @@ def test_an_id_that_a_layer_over_there_has_is_taken(store: Store) -> None:
         store.create_layer(id="base")
 
 
+def test_a_store_over_there_that_another_thread_has_just_found_replaced_is_opened_anew_by_this_one(lender: Store, store: Store) -> None:
+    """It closed what both looked into; this one was told that its own store was closed."""
+    assert store.exists("img")
+    opened = store.lenders.all[0]._ledger
+    assert opened is not None
+    opened.close()
+    assert store.exists("img")
+    assert store.lenders.all[0]._ledger is not opened
+
+
 def test_a_container_s_layer_over_there_is_no_parent(lender: Store, store: Store) -> None:
     with pytest.raises(ParentIsContainer):
         store.create_layer(lender.container("theirs").layer)
