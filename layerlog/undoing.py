@@ -135,7 +135,8 @@ class UndoMethods(AskingMethods):
                 touched += map(touched_by, turned)
         others = [thing for thing in dict.fromkeys(touched) if _became_another(rows.own, seen, *thing)]
         conflicts += [(commits[-1][0].sequence, f"{kind} {one[:12]} is another one now: undo first what made it") for kind, one in others]
-        return net(rows.own, seen, [thing for thing in touched if thing not in others], kept), conflicts
+        back = [touched_by(event) for commit, _ in commits for event in commit.events if event["type"].endswith("Restored")]
+        return net(rows.own, seen, [thing for thing in touched if thing not in others], kept, back), conflicts
 
     def _deleted_in(self, rows: Rows, event: Any, sequence: int, before: Rows) -> int:
         """The commit whose deletion is to be undone: where an undo, perhaps this one, has deleted that thing again since, that one."""
@@ -152,9 +153,10 @@ class UndoMethods(AskingMethods):
 
 
 def _before_event(before: Rows, commit: Commit, place: int) -> Rows:
-    """What an event of a commit found: names may change hands several times in one commit."""
+    """What an event of a commit found: names may change hands several times in one commit, and a thing come back and be edited."""
     event, earlier = commit.events[place], commit.events[:place]
-    if event["type"] != "NamesSet" or not any(one.get("id") == event["id"] for one in earlier):
+    same = [one["type"] for one in earlier if "id" in one and one["id"] == event.get("id")]
+    if not same or not (event["type"] == "NamesSet" or any(type_.endswith("Restored") for type_ in same)):
         return before
     found = Overlay(before)
     preview(found, earlier)

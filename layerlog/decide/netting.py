@@ -16,7 +16,7 @@ from layerlog.projections.items import Row, get, holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from typing import Any
 
     from layerlog.decide.names import Events
@@ -36,14 +36,19 @@ def preview(seen: Overlay, events: list[Any]) -> None:
         seen.update(list(fold(seen, event, meta)))
 
 
-def net(now: Rows, then: Rows, touched: Iterable[Thing], kept: bool) -> Events:
-    """Events that make *then* of *now*, as far as the things (kind, ID) in *touched* differ."""
+def net(now: Rows, then: Rows, touched: Iterable[Thing], kept: bool, back: Collection[Thing] = ()) -> Events:
+    """Events that make *then* of *now*, as far as the things (kind, ID) in *touched* differ.
+
+    *back*: things that had come back, and may go again; they lie in the trash afterwards as they did before.
+    """
     way = _Way(now, then, kept)
     things = list(dict.fromkeys(touched))
     going = [thing for thing in things if get(now, *thing) is not None and get(then, *thing) is None]
     coming = [thing for thing in things if get(now, *thing) is None and get(then, *thing) is not None]
     staying = [thing for thing in things if get(now, *thing) is not None and get(then, *thing) is not None]
     for thing in sorted(going, key=lambda one: _place(now, one), reverse=True):
+        if thing in back and (left := trash.get(then, thing[0], PLANNED, thing[1])) is not None:
+            way.edit_before_it_goes(*thing, left["row"], back)
         for pin in (get(now, *thing) or {}).get("pins", ()):  # what lies in the trash is not pinned, or it would lie there for ever
             way.do({"type": "Unpinned", "kind": thing[0], "id": thing[1], "pin": pin})
         way.do(deleted(*thing, kept))
@@ -51,7 +56,7 @@ def net(now: Rows, then: Rows, touched: Iterable[Thing], kept: bool) -> Events:
     present = list(dict.fromkeys((*staying, *coming, *robbed)))
     way.rename(present)
     for thing in present:
-        way.edit(*thing)
+        way.edit(*thing, get(then, *thing) or {})
     return way.events
 
 
@@ -94,9 +99,23 @@ class _Way:
             if self._names(self.seen, thing) != wanted[thing]:
                 self._name(*thing, wanted[thing])
 
-    def edit(self, kind: str, item_id: str) -> None:
-        """Everything of a thing but its names."""
-        row, goal = get(self.seen, kind, item_id) or {}, get(self.then, kind, item_id) or {}
+    def edit_before_it_goes(self, kind: str, item_id: str, goal: Row, back: Collection[Thing]) -> None:
+        """A thing goes to the trash as it would on the long way; but a name that another keeps stays with that."""
+        for name in goal.get("names", ()):
+            other = holder(self.seen, kind, name)
+            if other in (None, item_id):
+                continue
+            there = get(self.then, kind, other)
+            if (kind, other) in back if there is None else name not in there.get("names", ()):  # it gives the name up anyway
+                self._name(kind, other, [one for one in self._names(self.seen, (kind, other)) if one != name])
+        names = [name for name in goal.get("names", ()) if holder(self.seen, kind, name) in (None, item_id)]
+        if names != self._names(self.seen, (kind, item_id)):
+            self._name(kind, item_id, names)
+        self.edit(kind, item_id, {**goal, "pins": (get(self.seen, kind, item_id) or {}).get("pins", ())})
+
+    def edit(self, kind: str, item_id: str, goal: Row) -> None:
+        """Make everything of a thing but its names as in *goal*."""
+        row = get(self.seen, kind, item_id) or {}
         for field, type_, empty in (("metadata", "MetadataSet", ""), ("flags", "FlagsSet", {})):
             if row.get(field, empty) != goal.get(field, empty):
                 self.do({"type": type_, "kind": kind, "id": item_id, field: goal.get(field, empty)})

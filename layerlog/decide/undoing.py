@@ -83,7 +83,7 @@ def _unwiped(before: Rows, now: Rows, sequence: int, undid: Callable[[int], bool
 
     Raises UndoConflict, and what refuses one of them.
     """
-    events: dict[tuple[str, str], Any] = {}
+    events: Events = []
     for kind in ("layer", "image", "container"):
         for row in every(before, kind):
             there = get(now.own, kind, row["id"])
@@ -94,9 +94,8 @@ def _unwiped(before: Rows, now: Rows, sequence: int, undid: Callable[[int], bool
                 raise UndoConflict(sequence=sequence, why=f"{kind} {row['id'][:12]} was freed, and is gone for good")
             if thrown["sequence"] != sequence and not undid(thrown["sequence"]):
                 raise UndoConflict(sequence=sequence, why=_came_back(kind, row["id"], thrown["sequence"]))
-            for found in restore_at(now, kind, thrown["sequence"], row["id"], before):
-                events.setdefault((found["type"], found["id"]), found)
-    return list(events.values())
+            events.append(restore_at(now, kind, thrown["sequence"], row["id"], before)[-1])  # what it needs comes back by itself
+    return events
 
 
 def _came_back(kind: str, item_id: str, sequence: int) -> str:

@@ -9,6 +9,7 @@ import io
 import os
 import random
 import tarfile
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -316,3 +317,67 @@ def test_a_walk_over_few_ids_undone_at_once_is_what_was_before_it_or_refused(sto
         if undone.events:
             store.undo(undone.sequence)
             assert shown(store) == after, f"seed {SEED + seed}, on commit {last}"
+
+
+class Together(Reborn):
+    """A walk of transactions of several random changes each, over few IDs."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        super().__init__(store, seed)
+        self.changes.append((14, self.several))
+
+    def several(self) -> None:
+        with self.store.transaction() as tx:
+            for _ in range(self.chance.randrange(1, 6)):
+                with suppress(LookupError, StoreError):
+                    self.one_of(tx)
+
+    def one_of(self, tx: Any) -> None:
+        """One change within a transaction."""
+        which = self.chance.randrange(8)
+        if which == 0:
+            tx.create_layer(self.any("layer").id, id=self.id(), names=self.names())
+        elif which == 1:
+            tx.create_image(self.any("layer").id, id=self.id(), names=self.names())
+        elif which == 2:
+            tx.create_container(self.any("image").id, id=self.id(), names=self.names())
+        elif which < 5:
+            one = self.any()
+            self.chance.choice([tx.set_names, tx.add_names])(one.id, self.names(), one.kind)
+        elif which == 5:
+            one = self.any()
+            tx.set_metadata(one.id, self.chance.randbytes(2).hex(), one.kind)
+        elif which == 6:
+            one = self.any("image", "container")
+            tx.set_big_data(one.kind, one.id, self.chance.choice("kl"), self.chance.randbytes(4))
+        else:
+            one = self.any()
+            getattr(tx, f"delete_{one.kind}")(one.id)
+
+
+@pytest.mark.parametrize("seed", range(100 if LONG else 4))
+def test_transactions_undone_at_once_and_that_undone_are_undone_step_by_step(store: Store, seed: int) -> None:
+    """What lies in the trash after an undo of an undo is what lay there before, or a later undo would bring back something else."""
+    walk = Together(store, SEED + seed)
+    recorded: list[tuple[int, dict[Any, Any], dict[str, str]]] = []
+
+    def steps(number: int) -> None:
+        for _ in range(number):
+            before, digests = shown(store), contents(store)
+            walk.step()
+            recorded.append((store.sequence, before, digests))
+
+    steps(20)
+    for _ in range(3):
+        before = shown(store)
+        steps(4)
+        after = shown(store)
+        with suppress(UndoConflict):
+            undone = store.undo(last=4)
+            assert shown(store) == before, f"seed {SEED + seed}"
+            if undone.events:
+                store.undo(undone.sequence)
+        assert shown(store) == after, f"seed {SEED + seed}"
+    for sequence, rows, digests in reversed(recorded):
+        store.undo(sequence)
+        assert (shown(store), contents(store)) == (rows, digests), f"seed {SEED + seed}: after undoing commit {sequence}"

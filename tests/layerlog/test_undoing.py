@@ -330,3 +330,14 @@ def test_names_that_two_things_swapped_in_one_commit_are_swapped_back(store: Sto
     assert store.images() == []
     store.undo(store.sequence)
     assert (store.names(one.id), store.names(two.id)) == (["x"], ["y"])
+
+
+def test_what_went_again_comes_back_as_it_was(store: Store) -> None:
+    store.create_image(id="a", names=["n"])
+    store.set_big_data("image", "a", "k", b"v")
+    store.set_metadata("a", "m")
+    store.add_names("a", ["n2"])
+    store.delete_image("a")
+    store.undo(store.undo(last=4).sequence)
+    store.restore("n2")
+    assert (store.names("a"), store.metadata("a"), store.big_data_keys("image", "a")) == (["n2", "n"], "m", ["k"])
