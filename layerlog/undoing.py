@@ -156,7 +156,8 @@ def _before_event(before: Rows, commit: Commit, place: int) -> Rows:
     """What an event of a commit found: names may change hands several times in one commit, and a thing come back and be edited."""
     event, earlier = commit.events[place], commit.events[:place]
     same = [one["type"] for one in earlier if "id" in one and one["id"] == event.get("id")]
-    if not same or not (event["type"] == "NamesSet" or any(type_.endswith("Restored") for type_ in same)):
+    edited = bool(same) and (event["type"] == "NamesSet" or any(type_.endswith("Restored") for type_ in same))
+    if not edited and not (event["type"] == "ContainerDeleted" and earlier):  # whose layer the commit may have put to use before
         return before
     found = Overlay(before)
     preview(found, earlier)

@@ -341,3 +341,13 @@ def test_what_went_again_comes_back_as_it_was(store: Store) -> None:
     store.undo(store.undo(last=4).sequence)
     store.restore("n2")
     assert (store.names("a"), store.metadata("a"), store.big_data_keys("image", "a")) == (["n2", "n"], "m", ["k"])
+
+
+def test_a_commit_that_used_a_containers_layer_and_took_the_container_is_undone(store: Store) -> None:
+    store.create_container("", id="box")
+    layer = store.container("box").layer
+    with store.transaction() as tx:
+        tx.create_image(layer, id="img")
+        tx.delete_container("box")
+    store.undo(store.sequence)
+    assert (store.container("box").layer, store.images()) == (layer, [])
