@@ -63,20 +63,24 @@ class Ledger(History):
         self._own_commits = 0
         self._writer: Journal | None = None
         self._reader = Journal.open(self.folder, read_only=True, durable=durable)
-        if not read_only and not self._reader.trusted:
-            self._open_writer()
-            self._reader.close()
-            self._reader = Journal.open(self.folder, read_only=True, durable=durable)
-        elif not read_only and self._reader.unproven():
-            self._open_writer().settle_if_free()
-            self._reader.refresh()
         self._state_lock = threading.RLock()
         self._standing_still = 0  # readings open in the thread that holds the state lock
         self._half_way = False  # folding was cut short, by whatever was raised: the state is begun anew by who looks next
         self._group = Group(self._run)
-        self._state = self._new_state()
-        self._state.replay(self._reader.position)
-        self._state.redacted.clear()
+        try:
+            if not read_only and not self._reader.trusted:
+                self._open_writer()
+                self._reader.close()
+                self._reader = Journal.open(self.folder, read_only=True, durable=durable)
+            elif not read_only and self._reader.unproven():
+                self._open_writer().settle_if_free()
+                self._reader.refresh()
+            self._state = self._new_state()
+            self._state.replay(self._reader.position)
+            self._state.redacted.clear()
+        except BaseException:
+            self._let_go()
+            raise
         if self._state.has_units:
             self._state.flush(self._state_lock)
         _open_ledgers.add(self)

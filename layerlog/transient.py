@@ -85,6 +85,8 @@ class RunHalf(Store):
         try:
             mark_volatile(self, layer_id, container_id)
             yield
+            if self.terms.key is not None and self.own_row("layer", layer_id) is None:
+                unmark_volatile(self, layer_id)  # it was answered with what was made the first time
         except OutcomeUnknown:
             raise
         except BaseException:

@@ -10,7 +10,7 @@ import pytest
 
 from layerlog.eventstore import batch, disk, reading, state
 from layerlog.eventstore.checkpoints import FANOUT, UNIT, Checkpoints
-from layerlog.eventstore.errors import StaleVersion
+from layerlog.eventstore.errors import StaleVersion, UnknownFormat
 from layerlog.eventstore.follow import Follower
 from layerlog.eventstore.ledger import Ledger
 from layerlog.eventstore.locks import FileLock
@@ -191,6 +191,20 @@ def test_who_makes_the_file_of_the_position_leaves_what_another_process_publishe
     with FileLock(str(tmp_path / "s" / "lock")), Ledger.open(str(tmp_path / "s"), fold) as mine:
         assert mine._reader.trusted, "the quicker one is at work, and says up to where it came"
         assert path.read_bytes()[:BYTES] == published
+
+
+def test_an_open_that_fails_leaves_no_file_open(tmp_path: Path) -> None:
+    """A program that tries again and again would come to have too many."""
+
+    def unknown(rows: Any, event: Any, meta: Any) -> Any:
+        raise UnknownFormat(what="event", found="newer", known="older")
+
+    make(tmp_path / "s", 2).close()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(UnknownFormat):
+            Ledger.open(str(tmp_path / "s"), unknown)
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 def test_a_follower_whose_look_failed_leaves_no_commit_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,15 @@ def test_a_plan_holds_for_the_journal_it_was_made_on(open_store: OpenStore, tmp_
         transient.delete_container(container.id)
 
 
+def test_a_container_of_this_boot_that_is_made_again_leaves_no_note_of_another(open_store: OpenStore) -> None:
+    with open_store(transient=True) as store:
+        once = store.given(key="job-7")
+        first, again = (once.create_container(names=["box"]) for _ in range(2))
+        assert first.id == again.id
+        assert os.listdir(store.folder("volatile")) == [first.layer]
+        store.delete_container(first.id)
+
+
 def test_a_layer_that_is_deleted_just_as_it_is_found_is_built_or_given_as_it_was(
     store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
