@@ -15,7 +15,7 @@ from layerlog.decide.common import UNKNOWN, unchanged_since
 from layerlog.eventstore.errors import BlobMissing, NotSupported, StoreError
 from layerlog.projections.items import get
 from layerlog.projections.keys import key
-from layerlog.projections.trash import entry_name
+from layerlog.projections.trash import entry_name, last_seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerlog.core import Core
+    from layerlog.eventstore.locks import Lease
     from layerlog.eventstore.requests import Committed
     from layerlog.eventstore.rows import Rows
     from layerlog.projections.items import Row
@@ -171,14 +172,15 @@ def _remove_planned(core: Core, decide: Decide, what: str, planned: set[str]) ->
         leases = [stack.enter_context(core.lease(layer_id, "delete or restore")) for layer_id in sorted(planned)]
         with core.reading() as rows:
             restoring = [event for event in decide_within_leases(rows) if event["type"] == "LayerRestored"]
+        notes: dict[str, dict[str, Any]] = {}
         try:
-            _bring_back(core, restoring)
+            _bring_back(core, restoring, {lease.id: lease for lease in leases}, notes)
             committed = commit(core, decide_within_leases, what, reserve=True)
             if not committed.repeated:
                 _put_all_aside(core, committed)
         except BaseException as error:
             for lease in leases:
-                core.after_failure(lease, error)
+                core.after_failure(lease, error, notes.get(lease.id))
             raise
         return committed
 
@@ -187,12 +189,21 @@ def _touched(events: list[Any]) -> set[str]:
     return {event["id"] for event in events if event["type"] in ("LayerDeleted", "LayerRestored")}
 
 
-def _bring_back(core: Core, restoring: list[Any]) -> None:
-    """Effect before commit: contents return to their place."""
+def _bring_back(core: Core, restoring: list[Any], leases: dict[str, Lease], notes: dict[str, dict[str, Any]]) -> None:
+    """Effect before commit: contents return to their place.
+
+    Where another layer that bore the ID was deleted later, the lease says first which of them it is, durably: recovery goes by the last.
+    """
     for event in restoring:
-        entry = entry_name(event["deleted_at"], event["id"])
-        if core.driver.in_trash(entry):
-            core.driver.bring_back(entry, event["id"])
+        entry, layer_id = entry_name(event["deleted_at"], event["id"]), event["id"]
+        if not core.driver.in_trash(entry):
+            continue
+        with core.reading() as rows:
+            last = last_seen(rows, "layer", layer_id)
+        if last is None or last["sequence"] != event["deleted_at"]:
+            notes[layer_id] = {"doing": "delete or restore", "entry": entry, **core.holder_note()}
+            leases[layer_id].rewrite(notes[layer_id])
+        core.driver.bring_back(entry, layer_id)
 
 
 def _put_all_aside(core: Core, committed: Committed) -> None:

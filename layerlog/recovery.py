@@ -202,7 +202,8 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     driver = core.driver
     with core.reading() as rows:
         row = get(rows.own, "layer", layer_id)
-        thrown = newest_trash(core, layer_id)
+        restoring = trash.get(rows, "layer", *trash.split_entry(note["entry"])) if note.get("entry") else None
+        thrown = restoring or newest_trash(core, layer_id)
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None
     claimed = row is not None or core.has_layer(layer_id)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,12 @@ import pytest
 
 from layerlog.decide.restoring import LayerReplaced
 from layerlog.decide.undoing import UndoConflict
-from layerlog.eventstore.errors import CommitUnknown, InvalidRequest, InvalidWhen
+from layerlog.eventstore.errors import CommitUnknown, InvalidRequest, InvalidWhen, StoreError
 from tests.layerlog.builders import BASE, tar
 
 if TYPE_CHECKING:
     from layerlog import Store
+    from tests.layerlog.conftest import OpenStore
 
 
 def test_undo_takes_back_every_kind_of_change(store: Store) -> None:
@@ -351,3 +353,33 @@ def test_a_commit_that_used_a_containers_layer_and_took_the_container_is_undone(
         tx.delete_container("box")
     store.undo(store.sequence)
     assert (store.container("box").layer, store.images()) == (layer, [])
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_restore_that_ends_in_the_middle_gives_up_neither_of_two_that_had_the_id(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    store = open_store()
+    store.import_layer(io.BytesIO(tar({"below": b"old"})), id="base", names=["first"])
+    store.delete_layer("base")
+    store.import_layer(io.BytesIO(tar({"below": b"new"})), id="base", names=["second"])
+    store.delete_layer("base")
+
+    def end(*_: object, **__: object) -> None:
+        if killed:
+            os._exit(9)
+        raise StoreError("no")
+
+    if (child := os.fork() if killed else 0) == 0:
+        with monkeypatch.context() as patch:
+            patch.setattr("layerlog.change.commit", end)
+            with pytest.raises(StoreError):
+                (open_store() if killed else store).restore("first")
+    else:
+        os.waitpid(child, 0)
+        store = open_store()
+    assert store.restore("first").names == ["first"]
+    assert b"".join(store.diff("base")) == tar({"below": b"old"})
+    store.delete_layer("base")
+    store.restore("second")
+    assert b"".join(store.diff("base")) == tar({"below": b"new"})
