@@ -120,10 +120,10 @@ class Group:
         if self._queue:  # who comes between this look and the next line is in the next batch
             with self._mutex:
                 come = [seat for seat in self._queue if not seat._alone]
+                rest, end = [seat for seat in self._queue if seat._alone], len(batch)
+                self._queue, batch[end:] = rest, come  # no call in it: nothing interrupts between out of the one and into the other
                 for seat in come:
                     seat._state = _TAKEN
-                batch += come
-                self._queue = [seat for seat in self._queue if seat._alone]
 
     def _lead(self, own: Seat) -> None:
         own._state = _TAKEN
@@ -138,9 +138,9 @@ class Group:
 
     def _hand_over(self, seat: Seat) -> None:
         """Make the next one the leader, if *seat* is it."""
-        if self._leader is not seat:
-            return
-        with self._mutex:
+        with self._mutex:  # also to look: who made us the leader woke us before it said so
+            if self._leader is not seat:
+                return
             following = self._queue[0] if self._queue else None
             if following is not None:
                 following._state = _LEADS

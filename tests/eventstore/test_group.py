@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerlog.eventstore import group as group_module
 from layerlog.eventstore.group import Group, Seat
 
 if TYPE_CHECKING:
@@ -82,3 +83,37 @@ def test_the_error_of_a_seat_reaches_its_caller_and_the_next_batch_runs() -> Non
     turns.fails = False
     turns.group.submit(Seat())
     assert turns.batches == [1, 1]
+
+
+def test_who_is_done_before_it_was_said_that_it_leads_still_makes_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before is put off the processor between waking it and saying so."""
+
+    def wake(seat: Seat) -> None:
+        really(seat)
+        if seat._state == group_module._LEADS:
+            time.sleep(0.1)
+
+    really = group_module._wake
+    monkeypatch.setattr(group_module, "_wake", wake)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def run(batch: list[Seat]) -> None:
+        """Without a look at the queue, as where the journal cannot be opened."""
+        entered.set()
+        go_on.wait(10)
+
+    group = Group(run)
+    first = threading.Thread(target=lambda: group.submit(Seat()))
+    first.start()
+    entered.wait(10)
+    second = threading.Thread(target=lambda: group.submit(Seat()))
+    second.start()
+    while not group._queue:
+        time.sleep(0.001)
+    go_on.set()
+    third = threading.Thread(target=lambda: group.submit(Seat()), daemon=True)
+    first.join(10)
+    second.join(10)
+    third.start()
+    third.join(10)
+    assert not third.is_alive()
