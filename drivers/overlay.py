@@ -201,8 +201,9 @@ class Overlay(Home):
             super().swap(layer_id)
 
     def _placed(self, layer_id: str) -> None:
-        """Make the layer's short name, where it is missing or points elsewhere."""
-        link = os.path.join(self.home, "l", short_name(layer_id))
+        """Make the layer's short name, where it is missing or points elsewhere. What is no link goes to lost+found."""
+        short = short_name(layer_id)
+        link = os.path.join(self.home, "l", short)
         target = f"../{layer_id}/diff"
         try:
             if os.readlink(link) == target:
@@ -210,6 +211,10 @@ class Overlay(Home):
             durable.unlink(link)
         except FileNotFoundError:
             durable.make_folder(os.path.dirname(link), 0o700)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self.lose_other("l", short)  # a copy that followed links has a whole tree there
         durable.symlink(target, link)
 
     def _leaving(self, layer_id: str) -> None:
@@ -217,6 +222,8 @@ class Overlay(Home):
             durable.unlink(os.path.join(self.home, "l", short_name(layer_id)))
         except FileNotFoundError:
             return
+        except IsADirectoryError:
+            self.lose_other("l", short_name(layer_id))
 
     def tidy(self) -> None:
         """Short names whose layer is gone, or that are gone themselves: a power cut may bring back one, and lose another.

@@ -48,6 +48,7 @@ class Seam:
     unlink: Callable[..., None] = staticmethod(os.unlink)
     mkdir: Callable[..., None] = staticmethod(os.mkdir)
     rmdir: Callable[..., None] = staticmethod(os.rmdir)
+    symlink: Callable[..., None] = staticmethod(os.symlink)
 
 
 seam = Seam()
@@ -219,6 +220,13 @@ def sync_path(folder: str) -> None:
 def rename(old: str, new: str) -> None:
     """Rename; durable after sync_folder of both folders."""
     seam.rename(old, new)
+
+
+@typed
+def symlink(target: str, path: str) -> None:
+    """Make a symlink; what is there already stays as it is."""
+    with suppress(FileExistsError):
+        seam.symlink(target, path)
 
 
 @typed

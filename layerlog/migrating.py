@@ -22,6 +22,7 @@ from layerlog import change
 from layerlog.contents import driver_diff, give_owners
 from layerlog.decide import migrating as decide
 from layerlog.drivers import durable
+from layerlog.drivers import mounts as kernel
 from layerlog.drivers.choose import NAMES, open_driver
 from layerlog.drivers.idmaps import FIELDS
 from layerlog.drivers.tarsplit import reassemble
@@ -31,11 +32,12 @@ from layerlog.eventstore.genesis import SUFFIX, journal_folder
 from layerlog.eventstore.journal import Journal
 from layerlog.eventstore.leases import describe
 from layerlog.projections import layers as layer_rows
-from layerlog.projections import mounts, trash
+from layerlog.projections import trash
 from layerlog.projections.items import every
 from layerlog.projections.keys import key
 from layerlog.recovery import MIGRATE_LEASE, StoreMigrated
 from layerlog.repair_sources import Blocks
+from layerlog.run_roots import every_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,13 +103,15 @@ def _must_be_possible(core: Core, to: str) -> None:
         raise Conflict(f"{core.root} has a store or a folder of {to} already: move {home} away")
     if core.ledger.has_damage():
         raise Conflict("the journal has damaged records: salvage it first")
-    with core.mount_rows() as rows:
-        _nothing_mounted(mounts.every(rows))
+    _nothing_mounted(core)
 
 
-def _nothing_mounted(mounted: list[Row]) -> None:
-    for row in mounted:
+def _nothing_mounted(core: Core) -> None:
+    """Nothing is counted, through any run root, and the kernel has nothing there: the old tree would move with it, or not at all."""
+    for row in every_mount(core):
         raise Conflict(f"layer {row['id']} is mounted at {row['path']}: unmount everything first")
+    for point in kernel.below(core.driver.home):
+        raise Conflict(f"something is mounted at {point}: unmount everything first")
 
 
 def _layers(core: Core) -> list[Row]:
@@ -168,8 +172,7 @@ def _switched(core: Core, rows: Rows, to: str, copied: dict[str, tuple[int, bool
     for holder_id, note in core.leases.holders().items():
         if holder_id != MIGRATE_LEASE:
             raise InUse(id=holder_id, holder=describe(note))
-    with core.mount_rows() as mounted:
-        _nothing_mounted(mounts.every(mounted))
+    _nothing_mounted(core)
     return decide.switch(rows, core.driver_name, to, copied)
 
 

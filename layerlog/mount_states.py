@@ -14,6 +14,7 @@ from layerlog.drivers import mounts as kernel
 from layerlog.eventstore.errors import DriverError, InUse
 from layerlog.projections import mounts
 from layerlog.projections.items import get
+from layerlog.run_roots import counted_elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class MountState:
     """One mount, recorded or real or both.
 
     ``state``: ok; vanished (counted, and the kernel has none); uncounted (mounted, and nobody counts it); elsewhere (in a
-    mount namespace that some process still has and this one does not see); strange (below the store, of no layer).
+    mount namespace that some process still has and this one does not see, or counted by another run root); strange (below the
+    store, of no layer).
     """
 
     __slots__ = ("count", "id", "name", "path", "state")
@@ -43,6 +45,10 @@ def mount_states(core: Core) -> list[MountState]:
     with core.mount_rows() as rows:
         counted = {row["id"]: row for row in mounts.every(rows)}
     found = [MountState(layer_id, _name(core, layer_id), row["path"], row["count"], _state(core, row)) for layer_id, row in counted.items()]
+    for row in counted_elsewhere(core):
+        if row["id"] not in counted and _state(core, row) != VANISHED:
+            counted[row["id"]] = row
+            found.append(MountState(row["id"], _name(core, row["id"]), row["path"], row["count"], ELSEWHERE))
     known = {one.path for one in found}
     for layer_id in core.driver.list():
         if layer_id not in counted and core.driver.mounted(layer_id) and core.leases.holder(layer_id) is None:

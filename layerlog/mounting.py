@@ -63,6 +63,10 @@ class MountMethods(Core):
 
                 if stale(self, counted):  # somebody unmounted it behind our back: counted once, from now on
                     events.append({"type": "Unmounted", "id": layer_id, "count": 0})
+            from layerlog.run_roots import remember
+
+            self.run_ledger  # noqa: B018 - made, where it is not there
+            remember(self)
             shown = owner if owner and not (row.get("uid_map") or row.get("gid_map")) and self.idmapped_mounts else None
             try:
                 path = self.driver.mount(layer_id, chain, _options(row, owner, shown, read_only, label, options))
@@ -95,7 +99,10 @@ class MountMethods(Core):
         return base_of_container(self, image["id"], Asked(host_uids=True, host_gids=True))
 
     def unmount(self, asked: str, force: bool = False) -> bool:
-        """Take one from the count, or all with *force*; True when the file system really went away."""
+        """Take one from the count, or all with *force*; True when the file system really went away.
+
+        What another run root counts stays mounted, unless *force* is used.
+        """
         self.must_write()
         layer_id = self._layer_of(asked)
         with self._changing_mounts(layer_id, "unmount") as (lease, note):
@@ -104,7 +111,7 @@ class MountMethods(Core):
             count = 0 if force or row is None else row["count"] - 1
             if row is not None:
                 run_state.commit(self, [{"type": "Unmounted", "id": layer_id, "count": count}])
-            if count > 0:
+            if count > 0 or (not force and self._counted_elsewhere(layer_id)):
                 return False
             try:
                 self.driver.unmount(layer_id)
@@ -112,6 +119,11 @@ class MountMethods(Core):
                 self.after_failure(lease, error, note)
                 raise
             return True
+
+    def _counted_elsewhere(self, layer_id: str) -> bool:
+        from layerlog.run_roots import counted_elsewhere
+
+        return any(row["id"] == layer_id for row in counted_elsewhere(self))
 
     @contextmanager
     def _changing_mounts(self, layer_id: str, doing: str) -> Iterator[tuple[Lease, Row]]:

@@ -129,7 +129,9 @@ class PruneMethods(Core):
         return plan
 
     def _mounted(self) -> set[str]:
-        return {layer_id for layer_id, _, _ in self.mounts()}
+        from layerlog.run_roots import every_mount
+
+        return {row["id"] for row in every_mount(self)}
 
     def _of_this_store(self, plan: PrunePlan) -> None:
         """The commit that the plan was made on is one of this store's."""

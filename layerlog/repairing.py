@@ -20,10 +20,10 @@ from layerlog.eventstore.errors import BlobMissing, DigestMismatch, LayerMounted
 from layerlog.findings import CONTENT, MISSING
 from layerlog.projections import images as image_rows
 from layerlog.projections import layers as layer_rows
-from layerlog.projections import mounts
 from layerlog.projections.items import every, get
 from layerlog.records import Layer
 from layerlog.repair_sources import Blocks, Itself, Offer, gives, open_offer
+from layerlog.run_roots import every_mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,8 +227,7 @@ def _refilled(events: list[Any]) -> list[Any]:
 
 def _not_mounted(core: Core, layer_id: str) -> None:
     """Raise LayerMounted when the layer, or one that stands on it, is mounted: the kernel reads the folders that are swapped."""
-    with core.mount_rows() as rows:
-        counted = {row["id"]: row["path"] for row in mounts.every(rows)}
+    counted = {row["id"]: row["path"] for row in every_mount(core)}
     with core.reading() as rows:
         for one, path in counted.items():
             if layer_id in (one, *layer_rows.chain(rows, one)):

@@ -49,11 +49,11 @@ def commit(core: Core, events: list[Any]) -> None:
 
 @contextmanager
 def mount_lock(core: Core) -> Iterator[None]:
-    """One mount or unmount at a time, over all processes: kernel and count change together."""
+    """One mount or unmount at a time, over all processes and run roots: kernel and counts change together."""
     core.must_write()
     disk.make_folders(core.run_folder())
     look(core.run_root)  # in a shared temporary folder somebody else may have been quicker
-    with FileLock(core.run_folder("mounts.lock")):
+    with FileLock(core.folder("mounts.lock")):
         yield
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-DERIVED = frozenset(("leases", "checkpoints", "position", "settled", "lock", "volatile", "run"))
+DERIVED = frozenset(("leases", "checkpoints", "position", "settled", "lock", "volatile", "run", "run-roots"))
 """Names that are made again, or mean nothing after a boot."""
 
 

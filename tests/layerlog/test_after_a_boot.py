@@ -9,13 +9,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerlog import recovery
+import pytest
+
+from layerlog import Store, recovery
 from tests.layerlog.test_sandbox import child
 
 if TYPE_CHECKING:
-    import pytest
-
-    from layerlog import Store
     from tests.layerlog.conftest import OpenStore
 
 
@@ -113,3 +112,27 @@ def test_trash_of_the_same_id_that_nobody_here_threw_away_is_not_freed(open_stor
     assert open_store().driver.trash() == [entry]
     assert not os.path.exists(store.folder("leases", "a" * 64))
     store.driver.free(entry)
+
+
+@pytest.mark.root
+def test_a_copy_that_followed_short_names_opens_after_a_boot_and_its_layers_can_be_deleted(tmp_path: Path) -> None:
+    """``cp -rL`` makes folders of them; what is in those goes to ``lost+found/``, since nobody can tell whose it is."""
+    with Store(tmp_path / "root", driver="overlay") as store:
+        layers = [store.create_layer() for _ in range(2)]
+        for layer in layers:
+            Path(store.mount(layer.id), "written").write_text("x")
+            store.unmount(layer.id)
+    short_names = sorted((tmp_path / "root" / "overlay" / "l").iterdir())
+    for path in short_names:
+        path.unlink()
+        path.mkdir()
+        (path / "written").write_text("x")
+    with Store(tmp_path / "root") as store:
+        store.delete_layer(layers[0].id)
+        boot(store)
+    with Store(tmp_path / "root") as store:
+        assert Path(store.mount(layers[1].id), "written").read_text() == "x"
+        store.unmount(layers[1].id)
+        assert list(store.check()) == []
+    lost = (tmp_path / "root" / "overlay" / "lost+found").iterdir()
+    assert sorted(path.name for path in lost) == [f"l-{path.name}" for path in short_names]
