@@ -38,6 +38,7 @@ from layerlog.projections.keys import key
 from layerlog.recovery import MIGRATE_LEASE, StoreMigrated
 from layerlog.repair_sources import Blocks
 from layerlog.run_roots import every_mount
+from layerlog.run_state import mount_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,8 @@ def migrate(core: Core, to: str) -> int:
         raise Conflict("a migration was cut short: open the store anew, which settles it")
     try:
         lease.rewrite({"doing": f"migrate to {to}", "to": to, **core.holder_note()})
+        with mount_lock(core):
+            _nothing_mounted(core)  # nor will be: from now on a mount finds the lease
         driver = open_driver(to, core.root, core.run_root, core.driver_options)
         driver.setup()
         copied = {row["id"]: _again(core, driver, row) for row in _layers(core)}

@@ -10,11 +10,12 @@ from layerlog.core import Core
 from layerlog.decide.common import need_any
 from layerlog.decide.lending import lowers
 from layerlog.decide.mapping import image_is_mapped
-from layerlog.eventstore.errors import LayerUnknown, ReadOnlyStore
-from layerlog.eventstore.leases import SHARED
+from layerlog.eventstore.errors import InUse, LayerUnknown, ReadOnlyStore
+from layerlog.eventstore.leases import SHARED, describe
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
+from layerlog.recovery import MIGRATE_LEASE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class MountMethods(Core):
         """Mount a container (by ID, name or layer), a layer, or an image's top layer read-only; return the mount point.
 
         Mounting again adds one to the count. The first writable mount of a layer is recorded in the
-        journal. Raises ItemUnknown, ContentsDamaged, DriverError.
+        journal. Raises ItemUnknown, ContentsDamaged, DriverError, InUse while the store moves to another driver.
         """
         self.must_write()
         row, owner = self._mountable(asked, read_only)
@@ -49,6 +50,9 @@ class MountMethods(Core):
         with self._changing_mounts(layer_id, "mount") as (lease, note):
             if self.layer_row(layer_id) is None:
                 raise LayerUnknown(asked=asked)
+            moving = self.leases.holder(MIGRATE_LEASE)
+            if moving is not None:  # what is written from now on may be copied already
+                raise InUse(id=MIGRATE_LEASE, holder=describe(moving))
             if not read_only and "opened" not in row:
                 if self.durable and not (owner or {}).get("flags", {}).get("Volatile"):
                     self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived

@@ -91,15 +91,18 @@ class PruneMethods(Core):
         *kinds*: of ``container`` (those not mounted), ``image`` (those without names and containers, each with the layers
         that only it needs), ``layer`` (those without names that nothing needs). *everything*: also images that have names, if no
         container uses them, and layers that have names or were made for a ``layer_for`` key. *older_than*: only what was
-        created that many seconds ago or more. What is pinned or mounted stays.
+        created that many seconds ago or more. What is pinned or mounted stays. Raises InvalidRequest.
         """
         from layerlog.decide.pruning import plan
         from layerlog.verifying import head
 
+        kinds = tuple(kinds)
+        if strange := [one for one in kinds if one not in KINDS]:
+            raise InvalidRequest(f"there is no kind {strange[0]!r}: {', '.join(KINDS)}")
         before_ns = time.time_ns() - round(older_than * 1e9) + (1 if not older_than else 0)
         made_on = head(self)
         with self.reading() as rows:
-            return PrunePlan(plan(rows, tuple(kinds), everything, before_ns, self._mounted()), made_on)
+            return PrunePlan(plan(rows, kinds, everything, before_ns, self._mounted()), made_on)
 
     def apply_plan(self, plan: PrunePlan) -> list[int]:
         """Delete exactly what *plan* says; return the commits, one per 500 things. Durable on return; restorable within retention.

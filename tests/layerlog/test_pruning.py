@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerlog.eventstore.errors import StaleVersion
+from layerlog.eventstore.errors import InvalidRequest, StaleVersion
 from layerlog.pruning import InvalidPlan, PrunePlan
 from tests.layerlog.builders import tar
 
@@ -158,3 +158,10 @@ def test_a_long_prune_commits_in_pieces(store: Store, monkeypatch: pytest.Monkey
     commits = store.apply_plan(store.plan_prune())
     assert len(commits) == 2
     assert not store.exists("left-1")
+
+
+def test_a_kind_that_there_is_not_is_refused(store: Store) -> None:
+    fill(store)
+    with pytest.raises(InvalidRequest, match="container, image, layer"):
+        store.prune(("containers",))
+    assert store.prune(("container",)).going

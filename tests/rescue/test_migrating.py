@@ -15,8 +15,9 @@ import pytest
 
 from layerlog import Store
 from layerlog.cli.main import main
+from layerlog.drivers.choose import open_driver
 from layerlog.drivers.driver import MountOptions
-from layerlog.eventstore.errors import Conflict, ContentsDamaged, InvalidRequest, StoreError
+from layerlog.eventstore.errors import Conflict, ContentsDamaged, InUse, InvalidRequest, StoreError
 from layerlog.migrating import migrate
 from layerlog.recovery import StoreMigrated
 from tests.crash import children, seams
@@ -203,3 +204,32 @@ def test_killed_anywhere_it_goes_on_or_back(prepared: tuple[Path, str, str], pla
 
 def test_the_old_driver_by_name_says_where_the_store_is(prepared: tuple[Path, str, str], place: Path) -> None:
     assert StoreMigrated(root="r", driver="overlay").advice() == "layerlog --storage-driver overlay …"
+
+
+def test_what_a_program_could_write_while_the_store_moves_is_not_left_behind(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount that is made and taken away again leaves no trace in the journal: the copy made before it would be the old contents."""
+    with Store(place / "root", driver="vfs") as store, Store(place / "root") as other:
+        box = store.create_container()
+        Path(store.mount(box.id), "written").write_text("before")
+        store.unmount(box.id)
+        refused = []
+
+        def opened(*given: Any) -> Any:
+            driver = open_driver(*given)
+            sync = driver.sync_places
+
+            def late() -> None:
+                with pytest.raises(InUse, match="migrate to overlay") as found:
+                    Path(other.mount(box.id), "written").write_text("after")
+                refused.append(found)
+                sync()
+
+            monkeypatch.setattr(driver, "sync_places", late)
+            return driver
+
+        monkeypatch.setattr("layerlog.migrating.open_driver", opened)
+        migrate(store, "overlay")
+    assert refused
+    with Store(place / "root") as store:
+        assert Path(store.mount(box.id), "written").read_text() == "before"
+        store.unmount(box.id)
