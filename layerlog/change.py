@@ -16,6 +16,7 @@ from layerlog.eventstore.errors import BlobMissing, NotSupported, StoreError
 from layerlog.projections.items import get
 from layerlog.projections.keys import key
 from layerlog.projections.trash import entry_name, last_seen
+from layerlog.projections.trash import get as trash_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,7 +155,11 @@ def remove(core: Core, decide: Decide, what: str = "") -> Committed:
     _ = core.driver  # must open before anything is committed that it is to carry out
     while True:
         with core.reading() as rows:
-            planned = _touched(decide(rows))
+            events = decide(rows)
+        planned = _touched(events)
+        for event in events:
+            if event["type"] == "LayerRestored":
+                _make_way(core, event["id"], event["deleted_at"])
         try:
             return _remove_planned(core, decide, what, planned)
         except _PlanAgain:
@@ -183,6 +188,29 @@ def _remove_planned(core: Core, decide: Decide, what: str, planned: set[str]) ->
                 core.after_failure(lease, error, notes.get(lease.id))
             raise
         return committed
+
+
+def _make_way(core: Core, layer_id: str, deleted_at: int) -> None:
+    """What stands where a deleted layer is to come back, and is not what was deleted, goes to lost+found: it is somebody's.
+
+    Raises InUse; JournalError, DiskError where it cannot be moved.
+    """
+    if not core.driver.exists(layer_id) or core.has_layer(layer_id):
+        return
+    with core.reading() as rows:
+        last = last_seen(rows, "layer", layer_id)
+        row = trash_row(rows, "layer", last["sequence"], layer_id) if last else None
+    filled = row is not None and row["kept"] and not {"contents", "opened"}.isdisjoint(row["row"])
+    if row is not None and filled and not core.driver.in_trash(entry_name(row["sequence"], layer_id)):
+        # Who deleted it last died before putting it aside, and a full disk took no lease of it.
+        if row["sequence"] != deleted_at:
+            from layerlog.recovery import settle
+
+            settle(core, layer_id)
+        return
+    from layerlog.contents import make_way
+
+    make_way(core, layer_id)
 
 
 def _touched(events: list[Any]) -> set[str]:

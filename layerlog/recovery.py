@@ -224,7 +224,7 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
         placed=placed,
         kept=bool(thrown and thrown["kept"]),
         in_trash=bool(entry) and driver.in_trash(entry),
-        strange=not note and not entry,
+        strange=not note and (driver.in_trash(entry) if thrown else not entry),
     )
     return seen, entry
 

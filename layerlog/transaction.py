@@ -79,6 +79,8 @@ class Transaction:
     def _id_of(self, kind: str, given: str) -> str:
         """The ID that is *given*, that the transaction made the first time in this place, or a new one."""
         if given:
+            if self._first and given in self._first[kind]:
+                self._first[kind].remove(given)
             return check_id(given)
         found = self._first[kind].pop(0) if self._first and self._first[kind] else new_id()
         self._numbers[found] = f"#{len(self._numbers)}"

@@ -48,7 +48,8 @@ class Seen:
         self.in_trash = in_trash
         """The trash entry of its last delete is there."""
         self.strange = strange
-        """No deletion of this ID is known, and its dead lease does not say what was done: who made what is there is unknown."""
+        """Its dead lease does not say what was done, and no deletion of this ID is known whose contents these could be:
+        the last one's lie in the trash. Who made what is there is unknown."""
 
 
 class Row:
@@ -82,8 +83,9 @@ TABLE = (
     Row("P2", PLACE, NOTHING, placed=True, claimed=True),
     Row("P3", PLACE, REMOVE, placed=True, claimed=False, kept=False, strange=False),
     Row("P4", PLACE, PUT_ASIDE, placed=True, claimed=False, kept=True, in_trash=False),
-    Row("P5", PLACE, REMOVE, placed=True, claimed=False, kept=True, in_trash=True),
+    Row("P5", PLACE, REMOVE, placed=True, claimed=False, kept=True, in_trash=True, strange=False),
     Row("P6", PLACE, LOSE, placed=True, claimed=False, kept=False, strange=True),
+    Row("P7", PLACE, LOSE, placed=True, claimed=False, kept=True, in_trash=True, strange=True),
     Row("T1", TRASH, NOTHING, in_trash=False),
     Row("T2", TRASH, NOTHING, in_trash=True, kept=True),
     Row("T3", TRASH, FREE, in_trash=True, kept=False),

@@ -74,26 +74,27 @@ def test_every_row_is_reached_by_a_crash(bench: Bench) -> None:
             faults += list(bench.power_cuts("apply and delete", 6, seed=seed))
     assert not faults, faults[:5]
     mounts = {"M2", "M3"} if bench.driver == "vfs" else set()  # vfs mounts nothing
-    assert bench.reached == {row.name for row in TABLE} - mounts - {"P6", "O5"}  # P6: below; O5: only where a note is lost, test_sharing.py
+    elsewhere = {"P6", "P7", "O5"}  # P6, P7: below; O5: only where a note is lost, test_sharing.py
+    assert bench.reached == {row.name for row in TABLE} - mounts - elsewhere
 
 
-def unclaimed(bench: Bench) -> None:
+def unclaimed(bench: Bench, layer_id: str = STRANGE) -> None:
     """The prepared store with a layer's folder, and a file in it, that no record claims."""
     bench.fresh()
-    folder = Path(bench.root, bench.driver, *(["dir"] if bench.driver == "vfs" else []), STRANGE)
+    folder = Path(bench.root, bench.driver, *(["dir"] if bench.driver == "vfs" else []), layer_id)
     (folder / "diff").mkdir(parents=True)
     (folder / "diff" / "theirs").write_text("somebody's")
     subprocess.run(["sync", "-f", bench.root], check=True)
 
 
-def wrong_with_what_is_unclaimed(bench: Bench, booted: bool) -> tuple[list[str], set[str]]:
+def wrong_with_what_is_unclaimed(bench: Bench, booted: bool, of: str = STRANGE) -> tuple[list[str], set[str]]:
     """After the next open and, once more, a gc: it must be in lost+found; and what recovery did."""
 
     def look(say: Callable[[Any], None]) -> None:
         if booted:
             position._boot_id = bytes(range(16))
         with Store(bench.root, driver=bench.driver) as store:
-            say({step for layer_id, steps in store.recovered if layer_id == STRANGE for step in steps})
+            say({step for layer_id, steps in store.recovered if layer_id == of for step in steps})
             store.gc()
 
     ended = children.run(look, seed=3)
@@ -158,6 +159,46 @@ def import_over(bench: Bench, archive: bytes, watcher: seams.Watcher) -> Callabl
         say(watcher.calls)
 
     return run
+
+
+@pytest.mark.parametrize("gone", ["thrown", "thrown-empty"])
+def test_what_no_record_claims_is_not_removed_by_a_restore_in_its_place_wherever_it_is_killed(bench: Bench, gone: str) -> None:
+    unclaimed(bench, gone)
+    calls = children.run(restore_over(bench, gone, seams.Watcher())).said[0]
+    faults, _ = wrong_with_what_is_unclaimed(bench, booted=False, of=gone)
+    with Store(bench.root, driver=bench.driver) as store:
+        came_back = Path(store.mount(gone))
+        assert not (came_back / "theirs").exists()
+        assert (came_back / "srv" / "page").exists() == (gone == "thrown")
+        store.unmount(gone)
+    for place in range(0, len(calls), 1 if LONG else 3):
+        unclaimed(bench, gone)
+        assert children.run(restore_over(bench, gone, seams.Killer(place))).status == children.KILLED
+        wrong, _ = wrong_with_what_is_unclaimed(bench, booted=False, of=gone)
+        faults += [f"killed at call {place}, {calls[place]}: {one}" for one in wrong]
+    assert not faults, faults[:5]
+
+
+def restore_over(bench: Bench, gone: str, watcher: seams.Watcher) -> Callable[[Callable[[Any], None]], None]:
+    def run(say: Callable[[Any], None]) -> None:
+        seams.install(watcher)
+        with Store(bench.root, driver=bench.driver) as store:
+            store.restore(gone, "layer")
+        say(watcher.calls)
+
+    return run
+
+
+@pytest.mark.parametrize("leased", [False, True], ids=["by nobody", "by one who died before noting it"])
+def test_a_boot_does_not_take_what_somebody_put_in_the_place_of_a_deleted_layer_for_that_layer(bench: Bench, leased: bool) -> None:
+    unclaimed(bench, "thrown")
+    if leased:
+        leases = Path(bench.root, f"{bench.driver}-layerlog", "leases")
+        leases.mkdir(exist_ok=True)
+        (leases / "thrown").touch()
+    wrong, steps = wrong_with_what_is_unclaimed(bench, booted=not leased, of="thrown")
+    assert not wrong
+    assert steps == {settling.LOSE}
 
 
 def test_a_store_opens_also_where_a_full_disk_has_no_room_for_lost_and_found(bench: Bench) -> None:

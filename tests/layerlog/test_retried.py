@@ -253,3 +253,15 @@ def test_a_layer_that_is_deleted_just_as_it_is_found_is_built_or_given_as_it_was
 
     monkeypatch.setattr(type(store), "reading", reading)
     assert store.layer_for("key", build=build).id
+
+
+def test_a_transaction_of_given_and_made_ids_that_is_repeated_tells_each_as_it_was(store: Store) -> None:
+    def release() -> list[str]:
+        with store.given(key="job-7").transaction() as change:
+            made = [change.create_layer()]
+            made += [change.create_layer(made[0], id="given")]
+            made += [change.create_layer("given"), change.create_layer(id="last")]
+        assert change.committed is not None
+        return [*made, str(change.committed.sequence)]
+
+    assert release() == release()
