@@ -91,6 +91,9 @@ def _repair(run: Run, groups: Groups) -> int:
 
     Deleted things go to the trash, layers without a record to lost+found: a repair takes nothing away for good.
     """
+    hidden = [item_id for item_id, ones in groups["Layers"].items() if any(one.unknown for one in ones)]
+    if hidden:
+        return run.fail(f"{len(hidden)} layers are not this user's to read, and may be sound; nothing was removed")
     refused = list(_removed(run, groups))
     for line in refused:
         run.say(line)

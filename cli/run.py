@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from layerlog.eventstore.errors import StoreError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +74,13 @@ class Run:
         if self._store is not None:
             for layer_id in () if self.compat else self._store.lazy.unkept:
                 self.say(f"layer {layer_id} cannot be restored: the disk had no room to keep it")
-            self._store.close()
-            self._store = None
+            store, self._store = self._store, None
+            try:
+                store.close()
+            except StoreError as error:  # what was asked for is done: older things were to be freed
+                self.say(f"layerlog: {error}")
+            for layer_id in dict.fromkeys(() if self.compat else store.lazy.left_behind):
+                self.say(f"layer {layer_id} is deleted, but its files are not this user's to remove: layerlog --unshare recover, or root")
 
     # --- where it goes
 

@@ -15,7 +15,7 @@ import json
 import os
 
 from layerlog.drivers import compression
-from layerlog.eventstore.errors import ContentsDamaged, InvalidArchive
+from layerlog.eventstore.errors import ContentsDamaged, DriverError, InvalidArchive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,6 +177,13 @@ def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
         raise _damaged(str(damage.data["why"])) from damage
 
 
+class ContentsUnreadable(DriverError):
+    """A layer's files are not this user's to read: nothing is known of them. Data: ``layer_id``, ``path``, ``why``."""
+
+    message = "layer {layer_id}: {path}: {why}"
+    hint = "the files of another user, or of a user namespace: layerlog --unshare (or root) can read what was unpacked there"
+
+
 def reassemble(driver: Driver, layer_id: str, tar_split: IO[bytes]) -> Iterator[bytes]:
     """The tar that *layer_id* was made from, in pieces of about 1 MiB.
 
@@ -222,6 +229,8 @@ def _content(opener: Opener, entry: Entry, layer_id: str) -> Iterator[bytes]:
 
     try:
         fd = opener.open(entry.name)
+    except PermissionError as error:
+        raise ContentsUnreadable(layer_id=layer_id, path=_shown(entry.name), why=str(error.strerror or error)) from error
     except OSError as error:
         raise ContentsDamaged(layer_id=layer_id, path=_shown(entry.name), why=str(error.strerror or error)) from error
     try:
@@ -296,7 +305,7 @@ def proves(tar_split: IO[bytes], start: int, root: str) -> bool:
     try:
         for _ in assemble(entries(tar_split), root, ""):
             pass
-    except ContentsDamaged:
+    except (ContentsDamaged, ContentsUnreadable):
         return False
     tar_split.seek(0, 2)
     return True

@@ -236,11 +236,14 @@ def _bring_back(core: Core, restoring: list[Any], leases: dict[str, Lease], note
 
 def _put_all_aside(core: Core, committed: Committed) -> None:
     """Effect after commit: rename away what *committed* deleted; free what is not kept."""
+    from layerlog.left_behind import leaving_behind
+
     for event in committed.events:
         if event["type"] == "LayerDeleted":
             core.lazy.deleted = True
             entry = entry_name(committed.sequence, event["id"])
-            put_aside(core, event["id"], entry, event["kept"])
+            with leaving_behind(core, event["id"]):
+                put_aside(core, event["id"], entry, event["kept"])
 
 
 def put_aside(core: Core, layer_id: str, entry: str, kept: bool = True) -> None:

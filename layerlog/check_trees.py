@@ -21,7 +21,7 @@ from layerlog.drivers.resolve import clean
 from layerlog.drivers.tarsplit import reassemble
 from layerlog.drivers.tarstream import Feed, TarReader
 from layerlog.eventstore.errors import BlobMissing, ContentsDamaged, DriverError, StoreError
-from layerlog.findings import CONTENT, MISSING, Finding
+from layerlog.findings import CONTENT, METADATA, MISSING, Finding
 from layerlog.projections import layers as layer_rows
 from layerlog.projections.items import every
 
@@ -47,13 +47,17 @@ class What:
         self.size = member.real_size if self.kind == "file" else 0
 
     def differences(self, found: What, owners: bool) -> list[str]:
-        """What differs, in the original's form: ``mode:0755￫0700``."""
+        """What differs, in the original's form: ``mode:0755￫0700``.
+
+        *owners*: root unpacked it; an ordinary user opens folders that would be closed to their owner (attributes.py).
+        """
         said = [("kind", self.kind, found.kind)]
         if owners:
             said += [("uid", str(self.uid), str(found.uid)), ("gid", str(self.gid), str(found.gid))]
         if self.kind == "file":
             said += [("size", str(self.size), str(found.size)), ("mtime", str(self.mtime), str(found.mtime))]
-        if self.kind != "link":
+        opened = not owners and self.kind == "dir" and found.mode == self.mode | 0o500
+        if self.kind != "link" and not opened:
             said.append(("mode", f"0{self.mode:o}", f"0{found.mode:o}"))
         return [f"{name}:{before}￫{now}" for name, before, now in said if before != now]
 
@@ -158,6 +162,9 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
         yield Finding(MISSING, "layer", layer_id, message, str(error), f"layerlog repair {layer_id}")
         return
     except (ContentsDamaged, DriverError, OSError, EOFError) as error:
+        if _refused(error):
+            yield _unreadable(layer_id, error)
+            return
         message = f"layer {layer_id}: file integrity checksum failed"
         yield Finding(CONTENT, "layer", layer_id, message, f"{error}{since}", f"layerlog repair {layer_id}")
         return
@@ -166,6 +173,17 @@ def _layer(core: Core, row: Row) -> Iterator[Finding]:
         proof = f"its diff has {size} bytes and digest {found}; recorded are {expected['diff_size']} and {expected['diff_digest']}{since}"
         message = f"layer {layer_id}: layer content incorrect digest"
         yield Finding(CONTENT, "layer", layer_id, message, proof, f"layerlog repair {layer_id}")
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the system does not let this user read, which says nothing of what is there."""
+    return isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
+
+
+def _unreadable(layer_id: str, error: BaseException) -> Finding:
+    """No damage, and nothing to repair: a layer that was unpacked in a user namespace, looked at from outside."""
+    message = f"layer {layer_id}: its contents are not this user's to read"
+    return Finding(METADATA, "layer", layer_id, message, str(error), "layerlog --unshare check", unknown=True)
 
 
 def _tree(core: Core, chain: list[Row], trees: dict[str, Path]) -> Iterator[Finding]:
@@ -188,6 +206,9 @@ def _tree(core: Core, chain: list[Row], trees: dict[str, Path]) -> Iterator[Find
     except _ThroughLink:
         return
     except (StoreError, OSError) as error:
+        if _refused(error):
+            yield _unreadable(layer_id, error)
+            return
         message = f"layer {layer_id}: its tree cannot be read"
         yield Finding(CONTENT, "layer", layer_id, message, str(error), f"layerlog check --quick, then layerlog repair {layer_id}")
         return

@@ -62,11 +62,13 @@ class Lazy:
     """What is opened when first needed, and closed once, however many terms share it."""
 
     __slots__ = (
+        "asks_the_next",
         "closed",
         "deleted",
         "driver",
         "held",
         "hooks",
+        "left_behind",
         "lenders",
         "read_only_disk",
         "run_ledger",
@@ -91,6 +93,10 @@ class Lazy:
         """Something went to the trash: closing looks whether older things are due to be freed."""
         self.unkept: list[str] = []
         """Layers that were deleted and could not be kept for a restore, since the disk was full."""
+        self.left_behind: list[str] = []
+        """Layers that were deleted and whose files this user may not remove (left_behind.py)."""
+        self.asks_the_next = False
+        """The lease for a sweep, which we hold, is to be left dead."""
         self.hooks: list[Callable[[Commit], object]] = []
         """What wants to know of each commit made here (following.py)."""
 

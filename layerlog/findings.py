@@ -46,6 +46,8 @@ class Finding:
     command: str
     """The one command to run next."""
     read_only: bool = False
+    unknown: bool = False
+    """It cannot be looked at by this user, and may be as it should be: nothing is to be mended."""
 
     def __str__(self) -> str:
         return self.message

@@ -103,6 +103,11 @@ def _recover(core: Core, booted: bool) -> list[tuple[str, list[str]]]:
     if booted:
         end_volatile(core)
     done = [(layer_id, settle(core, layer_id)) for layer_id in sorted(layers)]
+    if core.lazy.asks_the_next:
+        from layerlog.left_behind import ask_the_next
+
+        ask_the_next(core)
+        staying.add(SWEEP_LEASE)
     if collect_if_idle(core) is not None:
         for one in suspects:
             if one.startswith(".") and one not in staying:
@@ -158,7 +163,7 @@ def settle(core: Core, layer_id: str) -> list[str]:
         steps = settle_held(core, lease)
     except BaseException as error:
         lease.abandon()
-        if _no_room_to_lose(error):
+        if _no_room_to_lose(error) or _not_ours(error):
             return []  # it can wait, and nobody else need wait for it
         raise
     if lease.before() and core.ledger.has_damage():
@@ -190,6 +195,12 @@ def _no_room_to_lose(error: BaseException) -> bool:
     cause = error.__cause__
     losing = isinstance(error, DriverError) and error.data.get("operation") == "moving to lost+found"
     return losing and isinstance(cause, OSError) and cause.errno in disk.NO_ROOM
+
+
+def _not_ours(error: BaseException) -> bool:
+    from layerlog.left_behind import not_ours
+
+    return not_ours(error)
 
 
 def lose_unclaimed(core: Core, layer_id: str) -> str:
@@ -276,6 +287,9 @@ def sweeping(core: Core, doing: str) -> Iterator[None]:
         except BaseException:
             lease.abandon()
             raise
+        if core.lazy.asks_the_next:
+            lease.abandon()
+            core.lazy.asks_the_next = False
 
 
 def _clear(core: Core, lease_id: str) -> None:
@@ -343,7 +357,12 @@ def half_done(core: Core) -> set[str]:
     claimed = {trash.entry_name(row["sequence"], row["id"]) for row in thrown if row["kept"]}
     for entry in entries:
         if entry not in claimed and was_thrown(core, entry):  # else it is for recover, or gc
-            driver.free(entry)
+            try:
+                driver.free(entry)
+            except DriverError as error:
+                if not _not_ours(error):
+                    raise
+                core.lazy.asks_the_next = True
     return (placed & {row["id"] for row in thrown}) | staged
 
 

@@ -110,15 +110,18 @@ class TrashMethods(Core):
         entries = list(dict.fromkeys(one.entry for one in thrown))
         if not entries:
             return []
+        from layerlog.left_behind import leaving_behind
 
         for entry in entries:  # a delete that is not finished yet is finished first
-            with self.lease(trash.split_entry(entry)[1], "empty trash", wait=True):
+            layer_id = trash.split_entry(entry)[1]
+            with leaving_behind(self, layer_id), self.lease(layer_id, "empty trash", wait=True):
                 continue
         self.driver.sync_places()  # or a power cut could bring back what was removed before, with no row left to name it
         with sweeping(self, "empty trash"):
             change.commit(self.plainly(), lambda rows: decide.freed(rows, entries), reserve=True)
             for entry in entries:
-                self.driver.free(entry)
+                with leaving_behind(self, trash.split_entry(entry)[1]):
+                    self.driver.free(entry)
         if any(next(trash.blobs_of(row["row"]), None) for row in rows):
             collect(self)
         return thrown

@@ -22,6 +22,8 @@ def wipe(core: Core) -> None:
     Only one lease is held, since a lease for each of 100,000 layers would need as many open files; if it is
     found dead, recovery looks at everything that was deleted.
     """
+    from layerlog.left_behind import leaving_behind
+
     core.must_write()
     kept = core.retention_seconds > 0
     _ = core.driver  # must open before anything is committed that it is to carry out
@@ -38,5 +40,5 @@ def wipe(core: Core) -> None:
         committed = change.commit(core, decide, "wipe", reserve=True)
         for layer_id in wiped:
             entry = entry_name(committed.sequence, layer_id)
-            with core.lease(layer_id, "wipe", wait=True):
+            with leaving_behind(core, layer_id), core.lease(layer_id, "wipe", wait=True):
                 change.put_aside(core, layer_id, entry, kept)
