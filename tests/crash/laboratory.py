@@ -203,7 +203,8 @@ class Bench:
         _, states, trees = after.said[0]
         merged = {layer: [one[layer] for one in (first_trees, trees) if layer in one] for layer in {*first_trees, *trees}}
         if len(operations.steps(name)) > 1:  # what a layer held between two steps was not seen
-            merged = {layer: held for layer, held in merged.items() if len(held) == 2 and held[0] == held[1]}
+            seen = [first_states[0], *states]
+            merged = {layer: held for layer, held in merged.items() if len(held) == 2 and held[0] == held[1] and not _replaced(layer, seen)}
         calls: list[tuple[str, int]] = ended.said[-1]
         return Reference(calls, Expected([first_states[0], *states], merged), before.said[0][0])
 
@@ -341,6 +342,11 @@ class Bench:
                     shutil.rmtree(os.path.join(self.root, "run"))
                 if faults := self.judged(reference, ended.said, booted=boot):
                     yield where, faults
+
+
+def _replaced(layer: str, states: list[judge.State]) -> bool:
+    """Whether the layer of that ID held something else at some time."""
+    return len({repr(state["layer"][layer].get("contents")) for state in states if layer in state["layer"]}) > 1
 
 
 def _gone_on(reference: Reference) -> Reference:

@@ -183,6 +183,14 @@ def _delete_and_make_again(store: Store) -> None:
     store.import_layer(io.BytesIO(world.MIDDLE), id="other")
 
 
+def _apply_with_key(store: Store) -> None:
+    store.given(key="job-7").apply_diff("other", io.BytesIO(world.MIDDLE))
+
+
+def _import_with_key(store: Store) -> None:
+    store.given(key="job-7").import_layer(io.BytesIO(world.OTHER), "middle", names=["new-name"])
+
+
 SEQUENCES: dict[str, list[Operation]] = {
     "delete, restore, delete": [
         lambda store: store.delete_layer("other"),
@@ -203,6 +211,20 @@ SEQUENCES: dict[str, list[Operation]] = {
     ],
     "delete an image and its container": [lambda store: store.delete_container("box"), lambda store: store.delete_image("image")],
     "pin, unpin": [lambda store: store.pin("image", "keep"), lambda store: store.unpin("image")],
+    "delete, make again, delete, restore the first": [
+        lambda store: store.create_image("other", id="of-first", names=["first:1"]),
+        lambda store: store.delete_image("of-first"),
+        _delete_and_make_again,
+        lambda store: store.delete_layer("other"),
+        lambda store: store.restore("first:1"),
+    ],
+    "undo, and undo that": [
+        lambda store: store.delete_container("box"),
+        lambda store: store.undo(last=1),
+        lambda store: store.undo(store.sequence),
+    ],
+    "apply_diff with a key, and again": [_apply_with_key, lambda store: store.delete_layer("middle-copy"), _apply_with_key],
+    "import_layer with a key, and again": [_import_with_key, _import_with_key],
     "load, delete, load": [
         lambda store: store.load(world.LAYOUT),
         lambda store: store.delete_image("loaded:1"),
