@@ -29,7 +29,7 @@ def tag(run: Run) -> int:
 
 def untag(run: Run) -> int:
     """Take names from images; the images stay."""
-    with run.store.transaction() as change:
+    with run.store.image_core.transaction() as change:
         for name in run.arguments:
             change.untag(name)
     return 0
@@ -97,7 +97,7 @@ def rmi(run: Run) -> int:
         if len(image.names) > 1 and not run["force"]:  # as podman and docker: one name of several goes alone
             if asked not in image.names:
                 raise InvalidRequest(f"it has {len(image.names)} names ({', '.join(image.names[:3])}); --force deletes it all the same")
-            with run.store.transaction() as change:
+            with run.store.image_core.transaction() as change:
                 change.untag(asked)
             return ["that name only; the image has others"]
         if run["force"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layerlog.cli.command import FRIENDLY, JSON, Command, number
-from layerlog.cli.rescue import YES, plan_or_do, where
+from layerlog.cli.rescue import YES, plan_for, plan_or_do, where
 from layerlog.eventstore.errors import InvalidRequest
 
 TYPE_CHECKING = False
@@ -106,16 +106,18 @@ def export(run: Run) -> int:
 
 def import_(run: Run) -> int:
     """The journal of an export, where there is none."""
+    from functools import partial
+
     from layerlog.rescuing import plan_import
 
-    return plan_or_do(run, plan_import(run.argument(1), *where(run)), f"journal import {run.argument(1)}")
+    return plan_or_do(run, plan_for(run, partial(plan_import, run.argument(1))), f"journal import {run.argument(1)}")
 
 
 def salvage(run: Run) -> int:
     """A new journal of all that can be read."""
     from layerlog.rescuing import plan_salvage
 
-    return plan_or_do(run, plan_salvage(*where(run)), "journal salvage")
+    return plan_or_do(run, plan_for(run, plan_salvage), "journal salvage")
 
 
 def _folder(run: Run) -> str:

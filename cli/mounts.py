@@ -68,7 +68,7 @@ def mounts(run: Run) -> int:
     """What is recorded as mounted beside what the kernel has; status 1 when they disagree."""
     from layerlog.mount_states import ELSEWHERE, OK, mount_states
 
-    found = mount_states(run.store)
+    found = [one for half in run.store.halves for one in mount_states(half)]
     odd = [one for one in found if one.state not in (OK, ELSEWHERE)]
     if run.json:
         run.out_json([{"id": one.id, "name": one.name, "path": one.path, "count": one.count, "state": one.state} for one in found])

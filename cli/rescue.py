@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from layerlog.cli.command import FRIENDLY, JSON, Command, switch, texts
-from layerlog.eventstore.errors import JournalError, JournalMissing
+from layerlog.eventstore.errors import InvalidRequest, JournalError, JournalMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from layerlog.cli.run import Run
     from layerlog.mending import Mending
 
@@ -15,10 +19,31 @@ YES = switch("--yes -y", "Do it; without this flag the plan is all")
 
 def where(run: Run) -> tuple[str, str, str]:
     """Root, run root and driver that the flags mean; opens nothing."""
+    return _places(run)[0]
+
+
+def plan_for(run: Run, plan: Callable[[str, str, str], Mending]) -> Mending:
+    """The plan for the root; for the image root of a split store where the root's own journal needs, or takes, none."""
+    place, *others = _places(run)
+    try:
+        found = plan(*place)
+    except InvalidRequest:
+        for other in others:
+            with suppress(InvalidRequest):
+                return plan(*other)
+        raise
+    if found.whole and others:
+        with suppress(InvalidRequest):  # nothing is there yet
+            return plan(*others[0])
+    return found
+
+
+def _places(run: Run) -> list[tuple[str, str, str]]:
     from layerlog.cli.config import settle
 
     settings = settle(run.values, compat=False)
-    return settings.root, settings.run_root, settings.driver
+    roots = [settings.root, settings.image_store] if settings.image_store else [settings.root]
+    return [(root, settings.run_root, settings.driver) for root in roots]
 
 
 def plan_or_do(run: Run, found: Mending, itself: str) -> int:
@@ -49,7 +74,7 @@ def rebuild(run: Run) -> int:
     """The journal is gone: adopt what the drivers hold."""
     from layerlog.rescuing import plan_rebuild
 
-    return plan_or_do(run, plan_rebuild(*where(run)), "rebuild")
+    return plan_or_do(run, plan_for(run, plan_rebuild), "rebuild")
 
 
 def recover(run: Run) -> int:
@@ -62,9 +87,11 @@ def recover(run: Run) -> int:
         return _ended(run, [str(missing)], "layerlog rebuild")
     except (JournalError, FileNotFoundError) as unreadable:
         return _ended(run, [str(unreadable)], "layerlog journal salvage")
-    did = recover_all(store, do=not run["plan"])
-    holes = store.ledger.has_damage() or later_than_the_journal(store)
-    following = "layerlog journal salvage" if holes else "layerlog check"
+    did, following = [], "layerlog check"
+    for half in reversed(store.halves):
+        did += recover_all(half, do=not run["plan"])
+        if half.ledger.has_damage() or later_than_the_journal(half):
+            following = "layerlog journal salvage"
     return _ended(run, did, following, "nothing was left to settle", status=0)
 
 
@@ -82,21 +109,30 @@ def repair(run: Run) -> int:
     """Fetch again what is damaged."""
     from layerlog.repairing import plan_repair
 
-    found = plan_repair(run.store, list(run["from"]), run.arguments, give_up=run["give_up"])
+    halves = run.store.halves
+    plans = [plan_repair(half, list(run["from"]), run.arguments, give_up=run["give_up"]) for half in halves]
     if run["yes"] and not run["plan"]:
-        found.carry_out(run.store)
+        for half, found in zip(halves, plans, strict=True):
+            found.carry_out(half)
     given = " --give-up" if run["give_up"] else ""
     given += "".join(f" --from {one}" for one in run["from"]) + "".join(f" {one}" for one in run.arguments)
-    following = found.next_command(bool(run["yes"]) and not run["plan"], given)
+    following = max((found.next_command(bool(run["yes"]) and not run["plan"], given) for found in plans), key=_urgency)
+    lines = [line for found in plans if found.steps or found.left for line in found.lines()] or plans[0].lines()
+    left = [one for found in plans for one in found.left]
     if run.json:
-        run.out_json({"plan": found.lines(), "done": bool(run["yes"]), "left": found.left, "next": following})
-        return 1 if found.left else 0
-    for line in found.lines():
+        run.out_json({"plan": lines, "done": bool(run["yes"]), "left": left, "next": following})
+        return 1 if left else 0
+    for line in lines:
         run.out(line)
-    if not run["yes"] and found.steps:
+    if not run["yes"] and any(found.steps for found in plans):
         run.out("nothing was changed yet")
     run.out(f"next: {following}")
-    return 1 if found.left else 0
+    return 1 if left else 0
+
+
+def _urgency(command: str) -> int:
+    """Of two halves' next commands the one that comes first: what is planned is done before anything is given up."""
+    return next((place for place, word in ((3, "salvage"), (2, "--yes"), (1, "--give-up")) if command.endswith(word)), 0)
 
 
 COMMANDS = (

@@ -15,7 +15,7 @@ from layerlog.eventstore.blobs import ASIDE
 from layerlog.findings import COSMETIC, METADATA, MISSING, Finding
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import every, get
-from layerlog.run_roots import counted_elsewhere
+from layerlog.run_roots import counted_elsewhere, counted_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,8 +119,7 @@ def _leases(core: Core) -> Iterator[Finding]:
 
 def _mounts(core: Core) -> Iterator[Finding]:
     """What is mounted must be counted. (A count without a mount is the next boot's business, or vfs.)"""
-    with core.mount_rows() as rows:
-        counted = {row["id"]: row["path"] for row in mounts.every(rows)}
+    counted = {row["id"]: row["path"] for row in counted_here(core)}
     elsewhere = {row["id"] for row in counted_elsewhere(core)}
     for layer_id in core.driver.list():
         if layer_id not in counted and layer_id not in elsewhere and core.driver.mounted(layer_id):

@@ -161,6 +161,11 @@ class Core(View):
         return self.lazy.lenders
 
     @property
+    def halves(self) -> list[Core]:
+        """The stores that it is made of, each with a journal: this one, and the other half of a split store."""
+        return [self]
+
+    @property
     def image_core(self) -> Core:
         """Where images and read-only layers are made: here, unless the store is split."""
         return self

@@ -92,8 +92,9 @@ class HousekeepingMethods(TrashMethods):
     def shutdown(self, force: bool = False) -> list[str]:
         """Unmount everything (with *force*) or raise LayerStillMounted; the mount points that went away."""
         self.must_write()
-        with self.mount_rows() as rows:
-            mounted = mounts.every(rows)
+        from layerlog.run_roots import counted_here
+
+        mounted = [row for half in self.halves for row in counted_here(half)]
         if mounted and not force:
             raise LayerStillMounted(paths=", ".join(row["path"] for row in mounted))
         for row in mounted:

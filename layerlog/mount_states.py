@@ -12,9 +12,8 @@ import os
 from layerlog import run_state
 from layerlog.drivers import mounts as kernel
 from layerlog.eventstore.errors import DriverError, InUse
-from layerlog.projections import mounts
 from layerlog.projections.items import get
-from layerlog.run_roots import counted_elsewhere
+from layerlog.run_roots import counted_elsewhere, counted_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ class MountState:
 
 def mount_states(core: Core) -> list[MountState]:
     """Everything that is counted or mounted, by layer; then what is mounted below the store and belongs to no layer."""
-    with core.mount_rows() as rows:
-        counted = {row["id"]: row for row in mounts.every(rows)}
+    counted = {row["id"]: row for row in counted_here(core)}
     found = [MountState(layer_id, _name(core, layer_id), row["path"], row["count"], _state(core, row)) for layer_id, row in counted.items()]
     for row in counted_elsewhere(core):
         if row["id"] not in counted and _state(core, row) != VANISHED:

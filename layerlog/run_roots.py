@@ -42,7 +42,7 @@ def remember(core: Core) -> None:
 
 def counted_elsewhere(core: Core) -> list[Row]:
     """What other run roots of this boot count of this store's layers, a row each."""
-    ours, home = os.path.realpath(core.run_folder()), os.path.realpath(core.driver.home) + os.sep
+    ours = os.path.realpath(core.run_folder())
     found: list[Row] = []
     for _, folder in _named(core):
         if folder == ours or not is_of_this_boot(folder):
@@ -50,17 +50,26 @@ def counted_elsewhere(core: Core) -> list[Row]:
         ledger = Ledger(folder, fold=fold, read_only=True, durable=False, fold_version=FOLD_VERSION)
         try:
             with ledger.reading() as rows:
-                found += [row for row in mounts.every(rows) if os.path.realpath(row["path"]).startswith(home)]
+                found += _of_this_store(core, mounts.every(rows))
         finally:
             ledger.close()
     return found
 
 
+def counted_here(core: Core) -> list[Row]:
+    """What our run root counts of this store's layers. It may be that of other stores, too, and is that of both halves of a split one."""
+    with core.mount_rows() as rows:
+        return _of_this_store(core, mounts.every(rows))
+
+
 def every_mount(core: Core) -> list[Row]:
     """The rows of our run root, then those of the others."""
-    with core.mount_rows() as rows:
-        counted = mounts.every(rows)
-    return [*counted, *counted_elsewhere(core)]
+    return [*counted_here(core), *counted_elsewhere(core)]
+
+
+def _of_this_store(core: Core, counted: list[Row]) -> list[Row]:
+    home = os.path.realpath(core.driver.home) + os.sep
+    return [row for row in counted if os.path.realpath(row["path"]).startswith(home)]
 
 
 def _named(core: Core) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, BinaryIO
 
     from layerlog.asking import Tenure
+    from layerlog.core import Core
     from layerlog.findings import Finding
     from layerlog.history import WhyGone
     from layerlog.housekeeping import Collected
@@ -84,6 +85,10 @@ class SplitStore(Store):
         finally:
             if half is not None:
                 half.close()
+
+    @property
+    def halves(self) -> list[Core]:
+        return [self, self.images_half]
 
     @property
     def image_core(self) -> Store:

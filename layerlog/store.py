@@ -87,6 +87,10 @@ class Store(
         other.terms.expected = expected if expected is not None else self.terms.expected
         return other
 
+    @property
+    def image_core(self) -> Store:
+        return self
+
     @contextmanager
     def transaction(self, reason: str = "", key: str | None = None) -> Iterator[Transaction]:
         """Several changes as one commit, when the block ends without an exception; else none of them."""

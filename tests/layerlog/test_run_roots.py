@@ -110,3 +110,28 @@ def test_a_store_in_which_something_is_mounted_does_not_move(tmp_path: Path) -> 
     finally:
         subprocess.run(["umount", path], check=True)
     migrate(store, "overlay")
+
+
+def test_stores_that_share_a_run_root_leave_each_others_mounts_and_counts_alone(tmp_path: Path) -> None:
+    with Store(tmp_path / "one", tmp_path / "run", "vfs") as one, Store(tmp_path / "two", tmp_path / "run", "vfs") as two:
+        box = one.create_container()
+        one.mount(box.id)
+        assert mount_states(two) == []
+        assert recover_all(two) == []
+        assert two.shutdown(force=True) == []
+        assert [(row.state, row.count) for row in mount_states(one)] == [(OK, 1)]
+        assert one.shutdown(force=True) != []
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_each_half_of_a_split_store_knows_its_own_mounts(tmp_path: Path, driver: str) -> None:
+    with Store(tmp_path / "root", driver=driver, image_store=tmp_path / "images") as store:
+        base = store.create_layer(read_only=True)
+        box = store.create_container(layer=base.id)
+        points = {store.mount(base.id, read_only=True), store.mount(box.id)}
+        halves = [half for half in store.halves if isinstance(half, Store)]
+        assert [(row.state, row.count) for half in halves for row in mount_states(half)] == [(OK, 1), (OK, 1)]
+        assert [line for half in halves for line in recover_all(half)] == []
+        assert list(store.check()) == []
+        assert set(store.shutdown(force=True)) == points
+        assert [row for half in halves for row in mount_states(half)] == []
