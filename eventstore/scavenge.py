@@ -64,6 +64,10 @@ class Scavenger(Reader):
         with suppress(StoreError, OSError):  # what compaction archived is part of what is left
             self.reach_back(0)
 
+    def __del__(self) -> None:
+        """Its files stay open as long as a plan that was made of them is held."""
+        self.close()
+
     def _id_of_frames(self, listing: list[tuple[int, int, str]]) -> bytes:
         """The journal's ID by its first half, which every frame carries; zeros for the other half where nothing beside it has that."""
         tags: Counter[bytes] = Counter()

@@ -78,6 +78,9 @@ class Counted:
     def release(self) -> None:
         self.real.release()
 
+    def _is_owned(self) -> bool:
+        return bool(self.real._is_owned())
+
     def __enter__(self) -> bool:
         return self.acquire()
 

@@ -6,6 +6,7 @@ What the remaining bytes allow is back, whatever is not back was told by name, a
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import json
@@ -212,6 +213,20 @@ def test_a_journal_that_was_compacted_and_then_damaged_is_salvaged(
     talk = follow(tmp_path / "store", [], capsys)
     assert not judge(tmp_path / "store", healthy, talk)
     assert state(tmp_path / "store") == healthy, "what was lost in between was overwritten since"
+
+
+def test_a_salvage_leaves_no_file_open(prepared: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def salvage(name: str) -> None:
+        (tmp_path / name).mkdir()
+        world.copy(prepared[0] / "store", tmp_path / name / "store")
+        world.load_record(world.Broken(tmp_path / name, prepared[1]))
+        follow(tmp_path / name / "store", [], capsys)
+        gc.collect()
+
+    salvage("warm")
+    before = len(os.listdir("/proc/self/fd"))
+    salvage("again")
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_plan_changes_nothing(prepared: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,9 @@ class Broken:
 
 
 def garble(path: Path, start: int = 0, size: int = 64) -> None:
-    """Overwrite bytes with others."""
+    """Overwrite bytes with others. What is no file any more has none."""
+    if path.exists() and not path.is_file():
+        return
     data = bytearray(path.read_bytes())
     end = min(start + size, len(data))
     data[start:end] = bytes(byte ^ 0x5A for byte in data[start:end])
