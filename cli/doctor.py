@@ -50,7 +50,7 @@ def findings(root: str) -> Iterator[Finding]:
     yield _room(existing)
     yield _accelerators()
     yield from (_kernel(name, what, wanted) for name, what, wanted in _KERNEL)
-    yield _user_namespaces()
+    yield user_namespaces()
     yield _subordinate_ids()
     yield _idmapped_mounts()
     yield _reflinks(existing)
@@ -123,7 +123,7 @@ def _kernel(name: str, what: str, wanted: str) -> Finding:
     return Finding(what, LACK, f"the kernel does not know {name} (now){untried}", f"modprobe {name}")
 
 
-def _user_namespaces() -> Finding:
+def user_namespaces() -> Finding:
     limit = _number("/proc/sys/user/max_user_namespaces")
     if limit == 0:
         return Finding("user namespaces", LACK, "turned off", "sysctl user.max_user_namespaces=15000")

@@ -59,22 +59,33 @@ def _inside(words: list[str]) -> int:
     maps = ["--map-root-user", "--map-auto"] if shutil.which("newuidmap") and _has_ranges() else ["--map-root-user"]
     sys.stdout.flush()
     told = {CONFIGURED: "done", OUTSIDE: str(user()), "_CONTAINERS_ROOTLESS_GID": str(os.getegid())}
-    return subprocess.run([helper, "--user", "--mount", *maps, "--", *words], check=False, env={**os.environ, **told}).returncode
+    status = subprocess.run([helper, "--user", "--mount", *maps, "--", *words], check=False, env={**os.environ, **told}).returncode
+    if status == 1:  # unshare's own word for it is "No space left on device"
+        from layerlog.cli.doctor import OK, user_namespaces
+        from layerlog.cli.run import write
+
+        found = user_namespaces()
+        if found.state != OK:
+            write(sys.stderr, f"layerlog: user namespaces are {found.text} here ({found.mend}); --unshare=false does without\n")
+    return status
 
 
-def _has_ranges() -> bool:
-    """Whether this user has subordinate IDs, without which ``--map-auto`` fails."""
+def _has_ranges(files: tuple[str, ...] = ("/etc/subuid", "/etc/subgid")) -> bool:
+    """Whether this user has subordinate IDs of both kinds, without which ``--map-auto`` fails."""
     import pwd
 
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return False
-    try:
-        with open("/etc/subuid", encoding="utf-8", errors="replace") as file:
-            return any(line.split(":")[0] in (name, str(os.geteuid())) for line in file)
-    except OSError:
-        return False
+    for path in files:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                if not any(line.split(":")[0] in (name, str(os.geteuid())) for line in file):
+                    return False
+        except OSError:
+            return False
+    return True
 
 
 COMMANDS = (

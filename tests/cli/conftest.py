@@ -61,6 +61,8 @@ def no_layerlog_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         if name.startswith("LAYERLOG_") and name != "LAYERLOG_TEST_IMAGES":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if os.geteuid():  # the compat door would start itself again in a user namespace, where these streams are not
+        monkeypatch.setenv("_CONTAINERS_USERNS_CONFIGURED", "done")
 
 
 @pytest.fixture

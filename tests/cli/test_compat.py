@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_the_table_of_options_is_set_like_the_originals(cs: Door) -> None:
         "  --storage-driver, -s    Storage driver to use ($STORAGE_DRIVER)",
         "  --storage-opt=[]        Set storage driver options ($STORAGE_OPTS)",
         "  --transient-store       Transient store: containers do not outlive a boot",
-        "  --unshare, -U           Run in a user namespace",
+        f"  --unshare, -U{'=true' if os.geteuid() else '     '}      Run in a user namespace",
     ]
 
 

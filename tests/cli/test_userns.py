@@ -104,3 +104,33 @@ def test_without_the_helper_there_is_one_line_that_says_so(other_home: Path, tmp
     refused = unprivileged(other_home, "layers", PATH=str(tmp_path))
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert "needs the program unshare" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("subuid", "subgid", "both"), [("root", "root", True), ("root", "other", False), ("other", "root", False), ("0", "0", True)]
+)
+def test_ranges_are_used_where_there_are_some_of_both_kinds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subuid: str, subgid: str, both: bool
+) -> None:
+    """With one of them alone unshare fails, and with it every command of the compat door."""
+    from layerlog.cli import unshare
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name, owner in (("subuid", subuid), ("subgid", subgid)):
+        (tmp_path / name).write_text(f"someone:1:2\n{owner}:100000:65536\n")
+    assert unshare._has_ranges((str(tmp_path / "subuid"), str(tmp_path / "subgid"))) is both
+
+
+def test_where_user_namespaces_are_off_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The system's own word for that is that no space is left on the device."""
+    from layerlog.cli import doctor, unshare
+
+    monkeypatch.setattr(subprocess, "run", lambda *given, **more: subprocess.CompletedProcess(given, 1))
+    monkeypatch.setattr(doctor, "_number", lambda path: 0 if path.endswith("max_user_namespaces") else None)
+    assert unshare._inside(["true"]) == 1
+    assert capsys.readouterr().err == (
+        "layerlog: user namespaces are turned off here (sysctl user.max_user_namespaces=15000); --unshare=false does without\n"
+    )
+    monkeypatch.setattr(doctor, "_number", lambda path: None)
+    assert unshare._inside(["false"]) == 1
+    assert capsys.readouterr().err == ""

@@ -190,6 +190,7 @@ def test_data_beside_a_layer_comes_back(full: Store) -> None:
     assert full.big_data_keys("layer", "top") == []
 
 
+@pytest.mark.root
 def test_owners_above_an_unmapped_layer_are_none_of_its_concern(full: Store) -> None:
     full.mount("top")
     assert full.parent_owners("top") == ([], [])

@@ -66,6 +66,7 @@ def test_a_layer_that_is_imported_again_is_the_first_one(store: Store, given: di
 MAPS: dict[str, Any] = {field: [{"container_id": 0, "host_id": 100000, "size": 65536}] for field in ("uid_map", "gid_map")}
 
 
+@pytest.mark.root
 def test_a_container_with_maps_of_its_own_is_made_under_a_key_and_made_once(open_store: OpenStore) -> None:
     with open_store(idmapped_mounts=False) as store:
         image = store.create_image(store.import_layer(io.BytesIO(ONE)).id)
@@ -75,6 +76,7 @@ def test_a_container_with_maps_of_its_own_is_made_under_a_key_and_made_once(open
         assert (again.id, len(store.containers())) == (first.id, 1)
 
 
+@pytest.mark.root
 def test_a_layer_with_maps_of_its_own_is_made_once(open_store: OpenStore) -> None:
     with open_store(idmapped_mounts=False) as store:
         once = store.given(key="job-7")
