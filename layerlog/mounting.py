@@ -53,12 +53,12 @@ class MountMethods(Core):
             moving = self.leases.holder(MIGRATE_LEASE)
             if moving is not None:  # what is written from now on may be copied already
                 raise InUse(id=MIGRATE_LEASE, holder=describe(moving))
+            with self.reading() as rows:
+                chain = lowers(rows, layer_id)  # refused before anything is committed
             if not read_only and "opened" not in row:
                 if self.durable and not (owner or {}).get("flags", {}).get("Volatile"):
                     self.driver.sync_layer(layer_id)  # from this commit on a missing folder is damage, no longer derived
                 change.commit(self.plainly(), lambda rows: _opened(get(rows, "layer", layer_id)))
-            with self.reading() as rows:
-                chain = lowers(rows, layer_id)
             with self.mount_rows() as rows:
                 counted = mounts.get(rows, layer_id)
             events: list[Row] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -12,7 +13,8 @@ import pytest
 
 from layerlog import Store
 from layerlog.cli.main import main
-from tests.layerlog.builders import BASE, TOP, Layout
+from layerlog.eventstore.errors import StoreError
+from tests.layerlog.builders import BASE, TOP, Layout, tar
 from tests.rescue import world
 from tests.rescue.test_damage import following
 
@@ -89,3 +91,15 @@ def test_names_are_taken_from_images_of_a_split_store(tmp_path: Path, capsys: py
         assert main([*where, "rmi", "app:2"]) == 0
         assert store.image(image.id).names == ["app:3"]
     capsys.readouterr()
+
+
+def test_a_mount_that_is_refused_does_not_make_a_layer_one_that_was_written_to(tmp_path: Path) -> None:
+    with Store(tmp_path / "root", driver=DRIVER, image_store=tmp_path / "images") as store:
+        base = store.import_layer(io.BytesIO(tar(BASE)), read_only=True)
+        top = store.import_layer(io.BytesIO(tar({"own": b"x"})), base.id)
+    shutil.rmtree(tmp_path / "images")
+    with Store(tmp_path / "root", image_store=tmp_path / "images") as store:
+        before = store.sequence
+        with pytest.raises(StoreError, match="is no longer there"):
+            store.mount(top.id)
+        assert store.sequence == before
