@@ -309,7 +309,15 @@ def _texts(table: dict[str, Any], key: str) -> list[str]:
 
 def _path(text: str) -> str:
     """*text* with environment variables and the user's ID and home filled in."""
-    return os.path.expandvars(text.replace("$UID", str(user()))) if text else ""
+    if "$" not in text:
+        return text
+    import re
+
+    known = {**os.environ, "UID": str(user())}
+    found = re.sub(r"\$(?:(\w+)|\{(\w+)\})", lambda one: known.get(one[1] or one[2], ""), text, flags=re.ASCII)
+    if not os.path.isabs(found):
+        raise InvalidRequest(f"storage.conf: {text} is no path: a variable in it is not set")
+    return found
 
 
 _TRUE = ("1", "t", "true", "yes")

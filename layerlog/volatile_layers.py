@@ -79,18 +79,25 @@ def end_volatile(core: Core) -> None:
         return
     import shutil
 
+    from layerlog.eventstore.errors import DriverError
+    from layerlog.left_behind import not_ours
     from layerlog.recovery import newest_trash
 
     for layer_id in names:
         made = _made_by(core, layer_id)
         if made is None or made[0] == boot_id().hex():
             continue
-        with core.lease(layer_id, "end volatile container", wait=True):
-            core.driver.remove(layer_id)
-            if newest_trash(core, layer_id) is None:  # a deletion of the run journal keeps nothing
-                for entry in core.driver.trash():
-                    if entry.partition("-")[2] == layer_id:
-                        core.driver.free(entry)
-            if made[2]:
-                shutil.rmtree(os.path.join(core.root, f"{core.driver_name}-containers", made[2]), ignore_errors=True)
+        try:
+            with core.lease(layer_id, "end volatile container", wait=True):
+                core.driver.remove(layer_id)
+                if newest_trash(core, layer_id) is None:  # a deletion of the run journal keeps nothing
+                    for entry in core.driver.trash():
+                        if entry.partition("-")[2] == layer_id:
+                            core.driver.free(entry)
+                if made[2]:
+                    shutil.rmtree(os.path.join(core.root, f"{core.driver_name}-containers", made[2]), ignore_errors=True)
+        except DriverError as error:
+            if not not_ours(error):
+                raise
+            continue  # marked as it is, for a boot after which somebody opens the store who may
         unmark_volatile(core, layer_id)

@@ -276,3 +276,26 @@ def test_what_is_neither_true_nor_false_is_no_boolean(conf: Callable[[str], Path
         return
     with pytest.raises(InvalidRequest, match="transient_store"):
         config.defaults(compat=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("$SET/s", "/set/s"), ("${SET}/$UID/s", "/set/{}/s"), ("/a/$GONE/s", "/a//s"), ("/a/$/s", "/a/$/s")]
+)
+def test_variables_in_paths_are_filled_in_as_by_the_original(
+    conf: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, said: str, meant: str
+) -> None:
+    monkeypatch.setenv("SET", "/set")
+    monkeypatch.delenv("GONE", raising=False)
+    conf(f"[storage]\ndriver = 'vfs'\ngraphroot = '{said}'\n")
+    assert config.defaults(compat=True).root == meant.format(os.geteuid())
+
+
+@pytest.mark.parametrize("key", ["graphroot", "runroot"])
+def test_a_path_that_is_none_without_its_variable_is_refused(
+    conf: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Else the store would be another one in each folder that one happens to be in."""
+    monkeypatch.delenv("GONE", raising=False)
+    conf(f"[storage]\ndriver = 'vfs'\n{key} = '$GONE/s'\nrootless_storage_path = ''\n".replace("$GONE/s", "${GONE}s"))
+    with pytest.raises(InvalidRequest, match="not set"):
+        config.defaults(compat=True)

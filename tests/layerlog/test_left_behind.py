@@ -6,10 +6,12 @@ import errno
 import io
 import os
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from layerlog import Store
 from layerlog.drivers import attributes, durable, resolve
 from layerlog.eventstore.errors import DriverError
 from layerlog.repairing import plan_repair
@@ -19,7 +21,6 @@ from tests.layerlog.test_after_a_boot import boot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from layerlog import Store
     from tests.layerlog.conftest import OpenStore
 
 FILES = {"mine": b"x", "d/theirs": b"y"}
@@ -171,3 +172,25 @@ def test_a_folder_that_an_ordinary_user_had_to_open_is_as_it_should_be(store: St
     assert list(store.check()) == []
     os.chmod(os.path.join(store.driver.path("L"), "closed"), 0o755)
     assert [one.grade for one in store.check()] == ["content"]
+
+
+def test_a_container_that_ended_with_the_boot_and_is_not_ours_to_remove_keeps_nobody_from_opening_the_store(
+    tmp_path: Path, outside: Callable[..., pytest.MonkeyPatch]
+) -> None:
+    with Store(tmp_path / "root", tmp_path / "run", "vfs", transient=True) as store:
+        layer_id = store.create_container().layer
+        store.mount(layer_id)
+        store.unmount(layer_id)
+        mark = Path(store.folder("volatile", layer_id))
+        mark.write_bytes(b"\0".join([b"0" * 32, *mark.read_bytes().split(b"\0")[1:]]))
+    context = outside("dir")
+    for _ in range(2):
+        boot(store)
+        with Store(tmp_path / "root", tmp_path / "other-run", "vfs") as other:
+            other.create_layer()
+            assert other.driver.exists(layer_id)
+    context.undo()
+    boot(store)
+    with Store(tmp_path / "root", tmp_path / "other-run", "vfs") as other:
+        assert not other.driver.exists(layer_id)
+        assert not mark.exists()
