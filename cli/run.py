@@ -79,8 +79,9 @@ class Run:
                 store.close()
             except StoreError as error:  # what was asked for is done: older things were to be freed
                 self.say(f"layerlog: {error}")
+            how = "layerlog --unshare recover, or root, can" if os.geteuid() else "lsattr tells which are immutable; layerlog recover"
             for layer_id in dict.fromkeys(() if self.compat else store.lazy.left_behind):
-                self.say(f"layer {layer_id} is deleted, but its files are not this user's to remove: layerlog --unshare recover, or root")
+                self.say(f"layer {layer_id} is deleted, but the system lets this user not remove its files yet; {how}")
 
     # --- where it goes
 
