@@ -16,7 +16,6 @@ from layerlog.eventstore.errors import BlobMissing, NotSupported, StoreError
 from layerlog.projections.items import get
 from layerlog.projections.keys import key
 from layerlog.projections.trash import entry_name, last_seen
-from layerlog.projections.trash import get as trash_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,13 +196,10 @@ def _make_way(core: Core, layer_id: str, deleted_at: int) -> None:
     """
     if not core.driver.exists(layer_id) or core.has_layer(layer_id):
         return
-    with core.reading() as rows:
-        last = last_seen(rows, "layer", layer_id)
-        row = trash_row(rows, "layer", last["sequence"], layer_id) if last else None
-    filled = row is not None and row["kept"] and not {"contents", "opened"}.isdisjoint(row["row"])
-    if row is not None and filled and not core.driver.in_trash(entry_name(row["sequence"], layer_id)):
-        # Who deleted it last died before putting it aside, and a full disk took no lease of it.
-        if row["sequence"] != deleted_at:
+    from layerlog.losing import still_to_put_aside
+
+    if entry := still_to_put_aside(core, layer_id):  # who deleted it is at it, or died, and a full disk took no lease of it
+        if entry != entry_name(deleted_at, layer_id):
             from layerlog.recovery import settle
 
             settle(core, layer_id)

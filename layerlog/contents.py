@@ -136,7 +136,7 @@ def make_way(core: Core, layer_id: str, wait: bool = False) -> None:
     """
     if not core.driver.exists(layer_id) or core.has_layer(layer_id):
         return
-    from layerlog.recovery import LOSING, lose_unclaimed
+    from layerlog.losing import LOSING, lose_unclaimed
 
     with core.lease(layer_id, LOSING, wait=wait) as lease:
         if core.ledger.has_damage():

@@ -9,10 +9,10 @@ from layerlog.decide.common import need
 from layerlog.eventstore import disk
 from layerlog.eventstore.errors import Conflict, DiskError, InUse, JournalError
 from layerlog.eventstore.safety import names_in
+from layerlog.losing import LOSING, lose_unclaimed
 from layerlog.projections import layers as layer_rows
 from layerlog.projections import mounts
 from layerlog.projections.items import Row, get
-from layerlog.recovery import LOSING, lose_unclaimed
 from layerlog.trashing import TrashMethods
 
 TYPE_CHECKING = False

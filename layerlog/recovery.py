@@ -18,6 +18,7 @@ from layerlog.eventstore.errors import CommitUnknown, DriverError, InUse, NoSpac
 from layerlog.eventstore.leases import describe
 from layerlog.eventstore.locks import FileLock
 from layerlog.eventstore.position import boot_id
+from layerlog.losing import LOSING, lose_unclaimed, newest_trash, no_room_to_lose
 from layerlog.network import refuse_network
 from layerlog.projections import mounts, trash
 from layerlog.projections.items import get
@@ -39,8 +40,6 @@ COMPACT_LEASE = ".compact"
 SETTLED = "settled"
 """The file that says for which boot all was settled; locked by who is at it."""
 MIGRATE_LEASE = ".migrate"
-LOSING = LOSE
-"""What the lease of a layer says that no record claims, while it is put aside: who dies over it leaves it where it is."""
 _WORDS = {
     UNMOUNT: "a mount that nobody counted was taken away",
     SWAP: "the contents that were committed are in place",
@@ -163,7 +162,7 @@ def settle(core: Core, layer_id: str) -> list[str]:
         steps = settle_held(core, lease)
     except BaseException as error:
         lease.abandon()
-        if _no_room_to_lose(error) or _not_ours(error):
+        if no_room_to_lose(error) or _not_ours(error):
             return []  # it can wait, and nobody else need wait for it
         raise
     if lease.before() and core.ledger.has_damage():
@@ -190,22 +189,10 @@ def settle_held(core: Core, lease: Lease, note: Row | None = None) -> list[str]:
     return steps
 
 
-def _no_room_to_lose(error: BaseException) -> bool:
-    """Whether a full disk refused ``lost+found/`` to a layer, which then stays where it is."""
-    cause = error.__cause__
-    losing = isinstance(error, DriverError) and error.data.get("operation") == "moving to lost+found"
-    return losing and isinstance(cause, OSError) and cause.errno in disk.NO_ROOM
-
-
 def _not_ours(error: BaseException) -> bool:
     from layerlog.left_behind import not_ours
 
     return not_ours(error)
-
-
-def lose_unclaimed(core: Core, layer_id: str) -> str:
-    """Under its lease: move a layer that no record claims to lost+found; where it is now, or empty when there is none."""
-    return core.driver.lose(layer_id) if not core.has_layer(layer_id) and core.driver.exists(layer_id) else ""
 
 
 def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
@@ -298,13 +285,6 @@ def _clear(core: Core, lease_id: str) -> None:
         core.leases.take(lease_id).release()
     except InUse:
         return
-
-
-def newest_trash(core: Core, layer_id: str) -> Row | None:
-    """The trash row of the last deletion of a layer, while it is there."""
-    with core.reading() as rows:
-        seen = trash.last_seen(rows, "layer", layer_id)
-        return trash.get(rows, "layer", seen["sequence"], layer_id) if seen and seen["id"] == layer_id else None
 
 
 def _end_sandboxes(core: Core, suspects: list[str], booted: bool) -> set[str]:

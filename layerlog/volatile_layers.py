@@ -81,7 +81,7 @@ def end_volatile(core: Core) -> None:
 
     from layerlog.eventstore.errors import DriverError
     from layerlog.left_behind import not_ours
-    from layerlog.recovery import newest_trash
+    from layerlog.losing import newest_trash
 
     for layer_id in names:
         made = _made_by(core, layer_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from layerlog import change
 from layerlog.decide import containers
 from layerlog.eventstore.errors import InUse
+from layerlog.projections.items import get
 from layerlog.projections.trash import entry_name
 from layerlog.recovery import SWEEP_LEASE, sweeping
 
@@ -41,4 +42,7 @@ def wipe(core: Core) -> None:
         for layer_id in wiped:
             entry = entry_name(committed.sequence, layer_id)
             with leaving_behind(core, layer_id), core.lease(layer_id, "wipe", wait=True):
-                change.put_aside(core, layer_id, entry, kept)
+                with core.reading() as rows:
+                    came_back = get(rows.own, "layer", layer_id) is not None  # who did that saw to what was there
+                if not came_back:
+                    change.put_aside(core, layer_id, entry, kept)

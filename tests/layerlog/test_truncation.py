@@ -16,7 +16,7 @@ import pytest
 from layerlog import Store
 from layerlog.eventstore.errors import StoreError
 from layerlog.eventstore.leases import Lease
-from layerlog.recovery import LOSING
+from layerlog.losing import LOSING
 from tests.layerlog.builders import tar
 
 if TYPE_CHECKING:
