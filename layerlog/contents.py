@@ -248,7 +248,7 @@ def ensure_created(core: Core, layer_id: str, own: Lease | None = None) -> None:
             where = core.driver.path(one) if "borrowed" not in row else f"{row['borrowed']['root']}/{core.driver_name}"
             raise ContentsDamaged(layer_id=one, path=where, why="the folder of this layer is missing")
         with nullcontext(own) if own and one == layer_id else core.lease(one, "make folders", wait=True) as lease:
-            if core.layer_row(one) is None:
+            if core.layer_row(one) is None or core.driver.found(one):
                 continue
             try:
                 _create(core, row, chain[place + 1 :])
