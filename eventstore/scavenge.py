@@ -50,7 +50,8 @@ class Scavenger(Reader):
     def __init__(self, folder: str) -> None:
         """Raises FileNotFoundError (no segment at all), JournalError (no frame and no header in any), UnknownFormat."""
         super().__init__(folder, read_only=True, durable=True)
-        listing = segments.listing(self.segments_folder)
+        below = self.segments_folder
+        listing = [entry for entry in segments.listing(below) if os.path.isfile(os.path.join(below, entry[2]))]
         if not listing:
             raise FileNotFoundError(2, "no journal here", self.segments_folder)
         try:

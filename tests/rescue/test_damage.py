@@ -146,7 +146,7 @@ def test_each_kind_of_damage(prepared: tuple[Path, str], tmp_path: Path, name: s
     run(prepared, tmp_path, (damage,), capsys, offered=True)
 
 
-@pytest.mark.parametrize("first", [world.last_segment_gone, world.load_record])
+@pytest.mark.parametrize("first", [world.last_segment_gone, world.last_segment_a_folder, world.load_record])
 def test_a_journal_that_no_header_names_is_known_by_what_lies_beside_it(
     prepared: tuple[Path, str], tmp_path: Path, first: world.Damage, capsys: pytest.CaptureFixture[str]
 ) -> None:
