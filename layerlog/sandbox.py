@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
     from layerlog.core import Core
     from layerlog.drivers.changes import Change
+    from layerlog.eventstore.locks import Lease
     from layerlog.store import Store
 
 KEY_LEASE = ".key-"
+_open: set[Lease] = set()
+"""Of sandboxes without a block that were not closed: who keeps no more than its path still has it, as long as this process lives."""
 
 
 class Sandbox:
@@ -40,6 +43,7 @@ class Sandbox:
         try:
             self.container: Container = store.create_container(layer=base, id=self._id, flags={"Sandbox": True})
             self.root: str = store.mount(self._id)
+            _open.add(self._lease)
         except BaseException:
             self.close()
             raise
@@ -60,10 +64,12 @@ class Sandbox:
 
     def close(self) -> None:
         """Delete the container, then let the lease go."""
+        _open.discard(self._lease)  # first: who is interrupted from here on leaves it to the next
         remove_sandbox(self._store, self._id)
         self._lease.release()
 
     def __enter__(self) -> Sandbox:
+        _open.discard(self._lease)  # the block keeps it
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerlog import sandbox
 from layerlog.eventstore.errors import InvalidImage, LayerUnknown
+from layerlog.sandbox import remove_sandbox
 from tests.layerlog.builders import Layout, tar
 
 if TYPE_CHECKING:
@@ -57,6 +60,20 @@ def test_a_sandbox_is_gone_after_its_process_was_killed(open_store: OpenStore) -
     process.stdout.close()
     again = open_store()
     assert (again.containers(), again.layers(), os.path.exists(root)) == ([], [], False)
+
+
+def test_a_sandbox_of_which_only_the_path_is_kept_lives_as_long_as_its_process(open_store: OpenStore) -> None:
+    store = open_store()
+    container = (box := store.sandbox(store.create_layer())).container.id
+    Path(root := box.root, "written").write_text("by a program")
+    del box
+    gc.collect()
+    assert open_store().recovered == []
+    assert Path(root, "written").read_text() == "by a program"
+    assert store.exists(container)
+    remove_sandbox(store, container)
+    for lease in list(sandbox._open):
+        lease.release()
 
 
 def test_an_exception_ends_a_sandbox_too(store: Store) -> None:
