@@ -225,6 +225,7 @@ def _bring_back(core: Core, restoring: list[Any], leases: dict[str, Lease], note
         with core.reading() as rows:
             last = last_seen(rows, "layer", layer_id)
         if last is None or last["sequence"] != event["deleted_at"]:
+            core.driver.sync_places()  # a power cut could have the last one in its place again, and recovery take it for this one's copy
             notes[layer_id] = {"doing": "delete or restore", "entry": entry, **core.holder_note()}
             leases[layer_id].rewrite(notes[layer_id])
         core.driver.bring_back(entry, layer_id)

@@ -201,6 +201,8 @@ def _look(core: Core, layer_id: str, note: Row) -> tuple[Seen, str]:
     with core.reading() as rows:
         row = get(rows.own, "layer", layer_id)
         restoring = trash.get(rows, "layer", *trash.split_entry(note["entry"])) if note.get("entry") else None
+        if restoring and driver.in_trash(trash.entry_name(restoring["sequence"], layer_id)):
+            restoring = None  # what is in place is not that one
         thrown = restoring or newest_trash(core, layer_id)
     with core.mount_rows() as rows:
         counted = mounts.get(rows, layer_id) is not None

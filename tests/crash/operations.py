@@ -188,7 +188,7 @@ def _apply_with_key(store: Store) -> None:
 
 
 def _import_with_key(store: Store) -> None:
-    store.given(key="job-7").import_layer(io.BytesIO(world.OTHER), "middle", names=["new-name"])
+    store.given(key="job-7").import_layer(io.BytesIO(world.OTHER), "middle", id="new", names=["new-name"])
 
 
 SEQUENCES: dict[str, list[Operation]] = {
