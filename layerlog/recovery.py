@@ -245,6 +245,7 @@ def _carry_out(core: Core, step: str, layer_id: str, entry: str) -> None:
         core.driver.sync_places()  # before the lease goes: it alone tells that nobody claims what a power cut could bring back
     elif step == PUT_ASIDE:
         put_aside(core, layer_id, entry)
+        core.driver.sync_places()  # likewise: of several that bore the ID the lease alone tells which one a power cut could have back there
     elif step == LOSE:
         lose_unclaimed(core, layer_id)
     elif step == FREE:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerlog import Store
-from tests.crash import children, judge, seams, world
+from layerlog import Store, change
+from layerlog.eventstore import position
+from layerlog.eventstore.errors import Conflict
+from tests.crash import children, judge, power, seams, world
+from tests.crash.conftest import LONG
 from tests.crash.judge import Expected
+from tests.crash.laboratory import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,3 +113,51 @@ def test_nothing_is_placed_while_there_is_no_room_to_note_it(bench: Bench) -> No
     assert "DiskError" in ended.trace
     assert "No space left" in ended.trace
     assert wrong(bench) == []
+
+
+def test_what_a_restore_that_failed_put_back_into_the_trash_is_there_after_a_power_cut(bench: Bench) -> None:
+    """Its lease, which told it from a younger layer of the same ID, is gone by then, and for good."""
+
+    def prepare(say: Callable[[Any], None]) -> None:
+        with Store(bench.root, driver=bench.driver) as store:
+            store.create_image("other", id="of-first", names=["first:1"])
+            store.delete_image("of-first")
+            store.import_layer(io.BytesIO(world.MIDDLE), id="other")
+            store.delete_layer("other")
+
+    def fail(say: Callable[[Any], None]) -> None:
+        recorder, commit = power.Recorder(), change.commit
+        seams.install(recorder)
+
+        def refused(*asked: Any, **terms: Any) -> Any:
+            vars(change)["commit"] = commit
+            raise Conflict("somebody else was quicker")
+
+        with Store(bench.root, driver=bench.driver) as store:
+            vars(change)["commit"] = refused
+            with suppress(Conflict):
+                store.restore("first:1")
+            store.apply_diff("middle-copy", io.BytesIO(world.BASE))  # flushes the folder of leases
+        say(recorder.trace)
+
+    def look(say: Callable[[Any], None]) -> None:
+        position._boot_id = bytes(range(16))
+        with Store(bench.root, driver=bench.driver) as store:
+            say([str(finding) for finding in store.check()])
+
+    bench.fresh()
+    children.run(prepare)
+    subprocess.run(["sync", "-f", bench.root], check=True)
+    start = power.Disk.of(bench.root)
+    ended = children.run(fail)
+    assert ended.said, ended.trace
+    faults, dice = [], random.Random(SEED)
+    for cut in power.cuts(start, ended.said[0]):
+        for which, disk in power.states(cut, 6, dice):
+            if not LONG and dice.randrange(6):
+                continue
+            bench.clear()
+            disk.write_to(bench.root, leave_out=frozenset((b"run",)))
+            told = children.run(look)
+            faults += [f"before step {cut.place}, {which}: {one}" for one in (told.said[0] if told.said else [told.trace])]
+    assert not faults, faults[:5]
