@@ -37,7 +37,11 @@ def swap_contents(staging: str, layer: str) -> None:
         durable.make_folder(leaving, 0o700)
         _move_all(upper, leaving)
         durable.rename(staged, coming)
-        durable.sync_folder(staging)
+        try:
+            durable.sync_folder(staging)
+        except OSError:  # the rename may be dropped: the next one must have one to flush, or a power cut shows the old entries' turn again
+            durable.rename(coming, staged)
+            raise
     if os.path.isdir(coming):
         found = os.stat(coming)
         _move_all(coming, upper)

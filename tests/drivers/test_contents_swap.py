@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -123,3 +124,27 @@ def test_the_root_of_a_mounted_layer_gets_the_xattrs_of_the_diff(tmp_path: Path)
         merged = store.mount("a")
         assert [key for key in os.listxattr(merged) if key.startswith("user.")] == ["user.new"]
         store.unmount("a")
+
+
+def test_a_step_whose_flush_failed_is_taken_again_and_not_only_flushed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a failed flush dropped, a second one does not write: the disk would still show the step before as the next one."""
+    staging, layer = tmp_path / "staging", tmp_path / "layer"
+    for folder, name in ((staging, "new"), (layer, "old")):
+        (folder / "diff").mkdir(parents=True)
+        (folder / "diff" / name).touch()
+    sync = durable.sync_folder
+    failed: list[str] = []
+
+    def refused_once(folder: str) -> None:
+        if folder == str(staging) and not failed:
+            failed.append(folder)
+            raise OSError(errno.EIO, "refused")
+        sync(folder)
+
+    monkeypatch.setattr(durable, "sync_folder", refused_once)
+    with pytest.raises(OSError, match="refused"):
+        swap_contents(str(staging), str(layer))
+    assert (staging / "diff" / "new").exists()
+    swap_contents(str(staging), str(layer))
+    assert [path.name for path in (layer / "diff").iterdir()] == ["new"]
+    assert not staging.exists()
