@@ -71,7 +71,11 @@ class Group:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Be the leader without a batch; waits for its turn."""
+        """Be the leader without a batch; waits for its turn.
+
+        The steps of ``submit``, written out once more: a function around them would be one more place at which an interruption
+        comes before the lead is handed over.
+        """
         seat, thread = Seat(), threading.get_ident()
         seat._alone = True
         try:
